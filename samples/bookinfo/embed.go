@@ -1,0 +1,16 @@
+// Package bookinfo carries the manifests of the Bookinfo sample, so that a
+// meshctl binary can run the sample without a checkout of this repository. The
+// program itself is in the package app.
+package bookinfo
+
+import (
+	"embed"
+	"io/fs"
+)
+
+//go:embed README.md meshctl-local.yaml platform networking
+var files embed.FS
+
+// FS returns the sample's folder: meshctl-local.yaml, platform/ and networking/,
+// read-only.
+func FS() fs.FS { return files }
