@@ -2,6 +2,7 @@ package collection
 
 import (
 	"fmt"
+	"slices"
 )
 
 // Index finds the values of a collection by keys computed from them.
@@ -13,15 +14,8 @@ type Index[T Item[T]] struct {
 	keys func(T) []string
 
 	fresh   bool
-	buckets map[string]bucket[T] // published, guarded by Graph.state as table.items is
-	changes map[string]bucket[T] // of this propagation: index key -> its new bucket
-}
-
-// bucket is what is under one index key, sorted by item key. It is never
-// changed, only replaced.
-type bucket[T any] struct {
-	cells []*cell[T]
-	vals  []T
+	buckets map[string]ordered[T] // published, guarded by Graph.state as table.items is
+	changes map[string]ordered[T] // of this propagation: index key -> its new bucket
 }
 
 // NewIndex returns an index of c. keys must be pure; it returns the index keys
@@ -30,7 +24,7 @@ func NewIndex[T Item[T]](c Collection[T], name string, keys func(T) []string) *I
 	of := c.base()
 	ix := &Index[T]{
 		g: of.g, name: of.name + "/" + name, of: of, keys: keys, fresh: true,
-		buckets: map[string]bucket[T]{}, changes: map[string]bucket[T]{},
+		buckets: map[string]ordered[T]{}, changes: map[string]ordered[T]{},
 	}
 	of.g.add(ix, of)
 	return ix
@@ -56,7 +50,7 @@ func (ix *Index[T]) notify(uint64)    {}
 func (ix *Index[T]) changed() bool    { return len(ix.changes) > 0 }
 
 // work returns what is under a key as the propagation in progress sees it.
-func (ix *Index[T]) work(key string) bucket[T] {
+func (ix *Index[T]) work(key string) ordered[T] {
 	if len(ix.changes) > 0 {
 		if b, ok := ix.changes[key]; ok {
 			return b
@@ -65,63 +59,44 @@ func (ix *Index[T]) work(key string) bucket[T] {
 	return ix.buckets[key]
 }
 
-// edit is what happens to one bucket in one propagation.
-type edit[T any] struct {
-	gone map[string]struct{} // item keys that leave, or come back with another value
-	come []*cell[T]
-}
-
 func (ix *Index[T]) step() {
 	if !ix.fresh && len(ix.of.changes) == 0 {
 		return
 	}
-	edits := map[string]*edit[T]{}
+	edits := map[string][]splice[T]{}
 	if ix.fresh {
 		ix.fresh = false
-		ix.of.eachWork(func(c *cell[T]) { ix.come(edits, c) })
+		ix.of.eachWork(func(c *cell[T]) { ix.edit(edits, change[T]{new: c}) })
 	} else {
 		for _, ch := range ix.of.changes {
-			if ch.old != nil {
-				ix.leave(edits, ch.old)
+			ix.edit(edits, ch)
+		}
+	}
+	for key, es := range edits {
+		ix.changes[key] = ix.buckets[key].with(es)
+	}
+}
+
+// edit adds what one changed item does to the buckets: at most one splice each.
+func (ix *Index[T]) edit(edits map[string][]splice[T], ch change[T]) {
+	var now []string
+	if ch.new != nil {
+		now = ix.keysOf(ch.new)
+		for i, key := range now {
+			if !slices.Contains(now[:i], key) {
+				edits[key] = append(edits[key], splice[T]{key: ch.new.key, now: ch.new})
 			}
-			if ch.new != nil {
-				ix.come(edits, ch.new)
-			}
 		}
 	}
-	for key, e := range edits {
-		cells := merge(ix.buckets[key].cells, e.come, func(k string) bool { _, gone := e.gone[k]; return gone })
-		ix.changes[key] = bucket[T]{cells: cells, vals: values(cells)}
+	if ch.old == nil {
+		return
 	}
-}
-
-func (ix *Index[T]) leave(edits map[string]*edit[T], c *cell[T]) {
-	for _, key := range ix.keysOf(c) {
-		e := editOf(edits, key)
-		if e.gone == nil {
-			e.gone = map[string]struct{}{}
+	before := ix.keysOf(ch.old)
+	for i, key := range before {
+		if !slices.Contains(now, key) && !slices.Contains(before[:i], key) {
+			edits[key] = append(edits[key], splice[T]{key: ch.old.key})
 		}
-		e.gone[c.key] = struct{}{}
 	}
-}
-
-func (ix *Index[T]) come(edits map[string]*edit[T], c *cell[T]) {
-	for _, key := range ix.keysOf(c) {
-		e := editOf(edits, key)
-		if n := len(e.come); n > 0 && e.come[n-1] == c {
-			continue // keys repeated itself
-		}
-		e.come = append(e.come, c)
-	}
-}
-
-func editOf[T any](edits map[string]*edit[T], key string) *edit[T] {
-	e := edits[key]
-	if e == nil {
-		e = &edit[T]{}
-		edits[key] = e
-	}
-	return e
 }
 
 // keysOf calls keys; a value it panics on is left out of the index.

@@ -2,8 +2,6 @@ package collection
 
 import (
 	"slices"
-	"strings"
-	"sync"
 )
 
 // table is the state of one node: the published items, and on top of them the
@@ -105,7 +103,7 @@ func (t *table[T]) publish() {
 	if len(t.changes) == 0 {
 		return
 	}
-	t.lists.publish(t.items, t.changes)
+	t.lists.publish(t.changes)
 	for key, ch := range t.changes {
 		if ch.new == nil {
 			delete(t.items, key)
@@ -187,101 +185,4 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// lists caches the values of a table in key order. A list is never changed once
-// handed out; a new one is merged from the last one and the keys changed since.
-type lists[T any] struct {
-	mu     sync.Mutex
-	cells  []*cell[T] // sorted; the content when stale was last emptied
-	vals   []T
-	stale  map[string]struct{} // keys changed since cells was made
-	work   []*cell[T]          // sorted, with the changes of the propagation in progress; nil: not made
-	worked []T
-}
-
-// published returns the sorted published values. The caller holds Graph.state.
-func (l *lists[T]) published(items map[string]*cell[T]) []T {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.refresh(items)
-	return l.vals
-}
-
-func (l *lists[T]) refresh(items map[string]*cell[T]) {
-	if len(l.stale) == 0 {
-		return
-	}
-	now := make([]*cell[T], 0, len(l.stale))
-	for key := range l.stale {
-		if c := items[key]; c != nil {
-			now = append(now, c)
-		}
-	}
-	l.cells = merge(l.cells, now, func(key string) bool { _, ok := l.stale[key]; return ok })
-	l.vals = values(l.cells)
-	clear(l.stale)
-}
-
-// working returns the sorted values as the propagation in progress sees them.
-func (l *lists[T]) working(items map[string]*cell[T], changes map[string]change[T]) []T {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.work == nil {
-		l.refresh(items)
-		if len(changes) == 0 {
-			return l.vals
-		}
-		now := make([]*cell[T], 0, len(changes))
-		for _, ch := range changes {
-			if ch.new != nil {
-				now = append(now, ch.new)
-			}
-		}
-		l.work = merge(l.cells, now, func(key string) bool { _, ok := changes[key]; return ok })
-		l.worked = values(l.work)
-	}
-	return l.worked
-}
-
-// publish is called just before the changes go into the published items.
-func (l *lists[T]) publish(items map[string]*cell[T], changes map[string]change[T]) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.work != nil {
-		l.cells, l.vals, l.work, l.worked = l.work, l.worked, nil, nil
-		clear(l.stale)
-		return
-	}
-	if l.stale == nil {
-		l.stale = make(map[string]struct{}, len(changes))
-	}
-	for key := range changes {
-		l.stale[key] = struct{}{}
-	}
-}
-
-// merge returns the sorted union of old without the replaced keys, and now.
-func merge[T any](old, now []*cell[T], replaced func(string) bool) []*cell[T] {
-	slices.SortFunc(now, func(a, b *cell[T]) int { return strings.Compare(a.key, b.key) })
-	out := make([]*cell[T], 0, len(old)+len(now))
-	for _, c := range old {
-		if replaced(c.key) {
-			continue
-		}
-		for len(now) > 0 && now[0].key < c.key {
-			out, now = append(out, now[0]), now[1:]
-		}
-		out = append(out, c)
-	}
-	return append(out, now...)
-}
-
-// values returns the values of cells; the capacity is cut so that an append by a reader copies.
-func values[T any](cells []*cell[T]) []T {
-	out := make([]T, len(cells))
-	for i, c := range cells {
-		out[i] = c.val
-	}
-	return out
 }
