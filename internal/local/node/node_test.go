@@ -16,13 +16,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/meshctl/meshctl/internal/local/bridge"
+	"github.com/meshctl/meshctl/internal/local/localtest"
 	"github.com/meshctl/meshctl/internal/local/node"
 )
 
@@ -178,38 +178,13 @@ func runIn(s *node.Sandbox, argv ...string) string {
 	return string(out)
 }
 
-func TestNodeAsOrdinaryUser(t *testing.T) {
+func TestNode(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		testNode(t, nil)
-		return
-	}
-	testNode(t, &syscall.Credential{Uid: 65534, Gid: 65534})
+	localtest.AsEachUser(t, testNode)
 }
 
-func TestNodeAsRoot(t *testing.T) {
-	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("not root")
-	}
-	testNode(t, nil)
-}
-
-// testNode starts a node as the given user. A program cannot change its user
-// and get an id map for the new one in a single start, so it goes through
-// setpriv when the user differs.
-func testNode(t *testing.T, user *syscall.Credential) {
-	dir, err := os.MkdirTemp("/tmp", "node")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if user != nil {
-		if os.Getenv("NODE_TEST_CHILD") == "" {
-			rerunAs(t, user, dir)
-			return
-		}
-	}
+func testNode(t *testing.T) {
+	dir := filepath.Dir(localtest.CopySelf(t))
 	link, theirs, err := bridge.Pair()
 	if err != nil {
 		t.Fatal(err)
@@ -272,28 +247,5 @@ func testNode(t *testing.T, user *syscall.Credential) {
 	}
 	if published != "b hears 10.244.0.1" {
 		t.Errorf("published port answered %q", published)
-	}
-}
-
-// rerunAs runs this one test again as another user.
-func rerunAs(t *testing.T, user *syscall.Credential, dir string) {
-	exe := filepath.Join(dir, "test")
-	self, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.WriteFile(exe, self, 0o755), os.Chmod(dir, 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe, "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), "NODE_TEST_CHILD=1", "HOME=/")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("as uid %d: %v\n%s", user.Uid, err, out)
-	}
-	if !strings.Contains(string(out), "--- PASS") {
-		t.Fatalf("as uid %d the test did not run:\n%s", user.Uid, out)
 	}
 }
