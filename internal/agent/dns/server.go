@@ -1,0 +1,249 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/meshctl/meshctl/internal/nametable"
+)
+
+// Limits of the proxy.
+const (
+	answerTTL      = 30 // seconds
+	forwardTimeout = 5 * time.Second
+	maxInFlight    = 512 // forwarded queries at once
+	maxAnswers     = 64  // addresses in one answer
+)
+
+// Options configure a Server.
+type Options struct {
+	// Addr is where to listen, UDP and TCP.
+	Addr netip.AddrPort
+	// Domain is the pod's DNS domain, e.g. default.svc.cluster.local.
+	Domain string
+	// Upstreams are the servers for names that are not of the mesh, host:port.
+	Upstreams []string
+	// Control prepares outgoing sockets (the mark that exempts them from capture); may be nil.
+	Control func(network, address string, c syscall.RawConn) error
+	Logger  *slog.Logger
+}
+
+// Server is the DNS proxy. Safe for concurrent use.
+type Server struct {
+	o      Options
+	tab    atomic.Pointer[table]
+	turn   atomic.Uint32
+	slots  chan struct{}
+	udp    *dns.Server
+	tcp    *dns.Server
+	client map[string]*dns.Client
+
+	mu     sync.Mutex
+	tables map[string]nametable.Table
+
+	answered, forwarded, failed atomic.Uint64
+}
+
+// New makes a server; Listen opens its sockets.
+func New(o Options) *Server {
+	s := &Server{o: o, slots: make(chan struct{}, maxInFlight), tables: map[string]nametable.Table{}, client: map[string]*dns.Client{}}
+	d := &net.Dialer{Timeout: forwardTimeout, Control: o.Control}
+	for _, network := range []string{"udp", "tcp"} {
+		s.client[network] = &dns.Client{Net: network, Timeout: forwardTimeout, Dialer: d, UDPSize: dns.DefaultMsgSize}
+	}
+	return s
+}
+
+// Update replaces and removes named tables (one resource each) and takes the
+// result into force at once.
+func (s *Server) Update(set map[string]nametable.Table, removed []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n, t := range set {
+		s.tables[n] = t
+	}
+	for _, n := range removed {
+		delete(s.tables, n)
+	}
+	s.tab.Store(compile(s.tables, s.o.Domain))
+}
+
+// Stats counts queries since the start.
+type Stats struct{ Answered, Forwarded, Failed uint64 }
+
+// Stats returns the counters.
+func (s *Server) Stats() Stats {
+	return Stats{s.answered.Load(), s.forwarded.Load(), s.failed.Load()}
+}
+
+// Table returns what is known, for debugging pages.
+func (s *Server) Table() map[string]nametable.Table {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[string]nametable.Table, len(s.tables))
+	for k, v := range s.tables {
+		out[k] = v
+	}
+	return out
+}
+
+// Listen opens the sockets; it returns the address in use.
+func (s *Server) Listen(ctx context.Context) (netip.AddrPort, error) {
+	var lc net.ListenConfig
+	pc, err := lc.ListenPacket(ctx, "udp", s.o.Addr.String())
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("listen for DNS on udp %s: %w", s.o.Addr, err)
+	}
+	at := pc.LocalAddr().(*net.UDPAddr).AddrPort()
+	ln, err := lc.Listen(ctx, "tcp", at.String())
+	if err != nil {
+		_ = pc.Close()
+		return netip.AddrPort{}, fmt.Errorf("listen for DNS on tcp %s: %w", at, err)
+	}
+	h := dns.HandlerFunc(s.serve)
+	s.udp = &dns.Server{PacketConn: pc, Handler: h, UDPSize: dns.DefaultMsgSize}
+	s.tcp = &dns.Server{Listener: ln, Handler: h, ReadTimeout: forwardTimeout, MaxTCPQueries: 128,
+		IdleTimeout: func() time.Duration { return 10 * time.Second }}
+	return at, nil
+}
+
+// Serve answers until ctx ends; Listen must have been called.
+func (s *Server) Serve(ctx context.Context) error {
+	errs := make(chan error, 2)
+	var started sync.WaitGroup
+	for _, srv := range []*dns.Server{s.udp, s.tcp} {
+		started.Add(1)
+		srv.NotifyStartedFunc = started.Done
+		go func() { errs <- srv.ActivateAndServe() }()
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		started.Wait()
+		<-ctx.Done()
+		_ = s.udp.Shutdown()
+		_ = s.tcp.Shutdown()
+	}()
+	err := errors.Join(<-errs, <-errs)
+	<-stopped
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+func (s *Server) serve(w dns.ResponseWriter, q *dns.Msg) {
+	answer := s.answer(q)
+	if answer == nil {
+		answer = s.forward(w, q)
+	}
+	if opt := q.IsEdns0(); opt != nil && answer.IsEdns0() == nil {
+		answer.SetEdns0(dns.DefaultMsgSize, opt.Do())
+	}
+	if _, udp := w.LocalAddr().(*net.UDPAddr); udp {
+		size := dns.MinMsgSize
+		if opt := q.IsEdns0(); opt != nil {
+			size = max(size, min(int(opt.UDPSize()), dns.DefaultMsgSize))
+		}
+		answer.Truncate(size)
+	}
+	if err := w.WriteMsg(answer); err != nil {
+		s.o.Logger.Debug("dns answer not sent", "err", err)
+	}
+}
+
+// answer makes the reply to a name of the mesh, nil when it is none of ours.
+func (s *Server) answer(q *dns.Msg) *dns.Msg {
+	if len(q.Question) != 1 || q.Opcode != dns.OpcodeQuery {
+		s.failed.Add(1)
+		return new(dns.Msg).SetRcode(q, dns.RcodeFormatError)
+	}
+	tab := s.tab.Load()
+	if tab == nil {
+		s.failed.Add(1)
+		return new(dns.Msg).SetRcode(q, dns.RcodeServerFailure)
+	}
+	qu := q.Question[0]
+	if qu.Qclass != dns.ClassINET {
+		return nil
+	}
+	name := dns.CanonicalName(qu.Name)
+	e, alias := tab.lookup(name[:len(name)-1])
+	if e == nil {
+		return nil
+	}
+	s.answered.Add(1)
+	m := new(dns.Msg).SetReply(q)
+	m.Authoritative, m.RecursionAvailable = true, true
+	owner := qu.Name
+	if alias != "" {
+		target := dns.Fqdn(alias)
+		m.Answer = append(m.Answer, &dns.CNAME{Hdr: rrHeader(owner, dns.TypeCNAME), Target: target})
+		owner = target
+	}
+	switch qu.Qtype {
+	case dns.TypeA:
+		m.Answer = s.addresses(m.Answer, owner, e.v4)
+	case dns.TypeAAAA:
+		m.Answer = s.addresses(m.Answer, owner, e.v6)
+	}
+	return m
+}
+
+func rrHeader(name string, t uint16) dns.RR_Header {
+	return dns.RR_Header{Name: name, Rrtype: t, Class: dns.ClassINET, Ttl: answerTTL}
+}
+
+// addresses appends records beginning at another address each time.
+func (s *Server) addresses(rrs []dns.RR, owner string, as []netip.Addr) []dns.RR {
+	if len(as) == 0 {
+		return rrs
+	}
+	first := int(s.turn.Add(1)) % len(as)
+	for i := range min(len(as), maxAnswers) {
+		a := as[(first+i)%len(as)]
+		if a.Is4() {
+			rrs = append(rrs, &dns.A{Hdr: rrHeader(owner, dns.TypeA), A: a.AsSlice()})
+		} else {
+			rrs = append(rrs, &dns.AAAA{Hdr: rrHeader(owner, dns.TypeAAAA), AAAA: a.AsSlice()})
+		}
+	}
+	return rrs
+}
+
+// forward asks the upstream servers in order.
+func (s *Server) forward(w dns.ResponseWriter, q *dns.Msg) *dns.Msg {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		s.failed.Add(1)
+		return new(dns.Msg).SetRcode(q, dns.RcodeServerFailure)
+	}
+	network := "udp"
+	if _, ok := w.RemoteAddr().(*net.TCPAddr); ok {
+		network = "tcp"
+	}
+	for _, up := range s.o.Upstreams {
+		r, _, err := s.client[network].Exchange(q, up)
+		if err != nil {
+			s.o.Logger.Debug("dns server did not answer", "server", up, "err", err)
+			continue
+		}
+		s.forwarded.Add(1)
+		r.Id = q.Id
+		return r
+	}
+	s.failed.Add(1)
+	return new(dns.Msg).SetRcode(q, dns.RcodeServerFailure)
+}
