@@ -1,0 +1,154 @@
+package snapshot
+
+import "strconv"
+
+// Metadata is static metadata: namespace -> JSON-like values, nil for none.
+// Values are nil, bool, float64, string, []any and map[string]any; they must not be changed.
+type Metadata struct {
+	Filter map[string]map[string]any
+}
+
+// Lookup walks to a value below a namespace.
+func (m *Metadata) Lookup(namespace string, path []string) (any, bool) {
+	if m == nil {
+		return nil, false
+	}
+	ns, ok := m.Filter[namespace]
+	if !ok {
+		return nil, false
+	}
+	return Walk(ns, path)
+}
+
+// Walk follows keys into nested objects.
+func Walk(v any, path []string) (any, bool) {
+	for _, k := range path {
+		o, ok := v.(map[string]any)
+		if !ok {
+			return nil, false
+		}
+		if v, ok = o[k]; !ok {
+			return nil, false
+		}
+	}
+	return v, true
+}
+
+// MetadataMatch is a condition on dynamic metadata.
+type MetadataMatch struct {
+	Namespace string
+	Path      []string
+	Value     ValueMatch
+	Invert    bool
+}
+
+// ValueKind is the kind of a value match.
+type ValueKind uint8
+
+// Value kinds.
+const (
+	ValueNull ValueKind = iota
+	ValueNumber
+	ValueString
+	ValueBool
+	ValuePresent
+	ValueList // one element matches
+	ValueOr
+)
+
+// ValueMatch is a condition on a JSON-like value.
+type ValueMatch struct {
+	Kind     ValueKind
+	From, To float64 // ValueNumber: From <= v < To, or v == From when Exact
+	Exact    bool
+	String   StringMatch
+	Bool     bool         // ValueBool, ValuePresent: the wanted value
+	Subs     []ValueMatch // ValueList: one; ValueOr: any
+}
+
+// Match evaluates the condition; present says whether there is a value.
+func (m *ValueMatch) Match(v any, present bool) bool {
+	switch m.Kind {
+	case ValuePresent:
+		return (present && v != nil) == m.Bool
+	case ValueNull:
+		return present && v == nil
+	case ValueBool:
+		b, ok := v.(bool)
+		return ok && b == m.Bool
+	case ValueNumber:
+		n, ok := v.(float64)
+		if !ok {
+			return false
+		}
+		if m.Exact {
+			return n == m.From
+		}
+		return m.From <= n && n < m.To
+	case ValueString:
+		s, ok := v.(string)
+		return ok && m.String.MatchString(s)
+	case ValueList:
+		l, ok := v.([]any)
+		if !ok {
+			return false
+		}
+		for _, e := range l {
+			if m.Subs[0].Match(e, true) {
+				return true
+			}
+		}
+		return false
+	default:
+		for i := range m.Subs {
+			if m.Subs[i].Match(v, present) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// AppendValue writes a value as formats do: strings bare, others as JSON.
+func AppendValue(dst []byte, v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return append(dst, "null"...)
+	case string:
+		return append(dst, v...)
+	default:
+		return appendJSON(dst, v)
+	}
+}
+
+func appendJSON(dst []byte, v any) []byte {
+	switch v := v.(type) {
+	case bool:
+		return strconv.AppendBool(dst, v)
+	case float64:
+		return strconv.AppendFloat(dst, v, 'f', -1, 64)
+	case string:
+		return AppendQuoted(dst, v)
+	case []any:
+		dst = append(dst, '[')
+		for i, e := range v {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendJSON(dst, e)
+		}
+		return append(dst, ']')
+	case map[string]any:
+		dst = append(dst, '{')
+		for i, k := range sortedKeys(v) {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = append(AppendQuoted(dst, k), ':')
+			dst = appendJSON(dst, v[k])
+		}
+		return append(dst, '}')
+	default:
+		return append(dst, "null"...)
+	}
+}
