@@ -77,6 +77,9 @@ const (
 	numIDs
 )
 
+// NumIDs is the size of a table indexed by ID.
+const NumIDs = int(numIDs)
+
 var names = [numIDs]string{
 	Other: "", Method: ":method", Scheme: ":scheme", Authority: ":authority", Path: ":path",
 	Protocol: ":protocol", Status: ":status", Accept: "accept",

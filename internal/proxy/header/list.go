@@ -13,6 +13,7 @@ type Field struct {
 	name, value span
 	id          ID
 	removed     bool
+	sensitive   bool
 }
 
 // List is an ordered list of header fields. The zero value is an empty list.
@@ -73,12 +74,22 @@ func (l *List) putString(b string) span {
 
 func (l *List) bytes(s span) []byte { return l.arena[s.off : s.off+s.len : s.off+s.len] }
 
-// Add appends a field, lower-casing the name.
-func (l *List) Add(name, value []byte) {
+// Add appends a field, lower-casing the name, and returns its number.
+func (l *List) Add(name, value []byte) ID {
 	n := l.put(name)
 	lowerInPlace(l.arena[n.off:])
-	l.fields = append(l.fields, Field{name: n, value: l.put(value), id: Lookup(l.bytes(n))})
+	id := Lookup(l.bytes(n))
+	l.fields = append(l.fields, Field{name: n, value: l.put(value), id: id})
 	l.live++
+	return id
+}
+
+// RemoveLast takes back the field added last. It must not have been changed since.
+func (l *List) RemoveLast() {
+	n := len(l.fields) - 1
+	l.arena = l.arena[:l.fields[n].name.off]
+	l.fields = l.fields[:n]
+	l.live--
 }
 
 // AddString is Add for strings.
@@ -94,6 +105,17 @@ func (l *List) AddID(id ID, value []byte) {
 	l.fields = append(l.fields, Field{name: l.putString(id.Name()), value: l.put(value), id: id})
 	l.live++
 }
+
+// AddField appends a field as a codec has decoded it: name must be in lower
+// case already and id must be Lookup(name). Sensitive marks a value which no
+// codec on the way may compress by reference (RFC 7541 §7.1.3).
+func (l *List) AddField(id ID, name, value []byte, sensitive bool) {
+	l.fields = append(l.fields, Field{name: l.put(name), value: l.put(value), id: id, sensitive: sensitive})
+	l.live++
+}
+
+// Sensitive reports whether field i of Raw was added as sensitive.
+func (l *List) Sensitive(i int) bool { return l.fields[i].sensitive }
 
 // AddIDString is AddID for a string value.
 func (l *List) AddIDString(id ID, value string) {
@@ -175,6 +197,28 @@ func (l *List) RemoveName(name string) {
 			l.live--
 		}
 	}
+}
+
+// RemoveNominated deletes all fields called name (any case) unless keep says that
+// they stay: what the options of a Connection field ask for (RFC 9110 §7.6.1).
+func (l *List) RemoveNominated(name []byte, keep func(ID) bool) {
+	size := len(l.arena)
+	s := l.put(name)
+	lower := l.bytes(s)
+	lowerInPlace(lower)
+	if id := Lookup(lower); id != Other {
+		if !keep(id) {
+			l.Remove(id)
+		}
+	} else {
+		for i := range l.fields {
+			if f := &l.fields[i]; !f.removed && f.id == Other && bytes.Equal(l.bytes(f.name), lower) {
+				f.removed = true
+				l.live--
+			}
+		}
+	}
+	l.arena = l.arena[:size]
 }
 
 // Get returns the first value of a known name, nil when absent. An empty value
