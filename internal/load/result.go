@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ func (m *Millis) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &ms); err != nil {
 		return fmt.Errorf("read milliseconds: %w", err)
 	}
-	*m = Millis(ms * float64(time.Millisecond))
+	*m = micros(int64(math.Round(ms * 1000)))
 	return nil
 }
 
@@ -164,8 +165,8 @@ func summaryOf(h *hdrhistogram.Histogram) Summary {
 	at := func(q float64) Millis { return micros(h.ValueAtQuantile(q)) }
 	return Summary{
 		Count: h.TotalCount(), Min: micros(h.Min()), Max: micros(h.Max()),
-		Mean:   Millis(h.Mean() * float64(time.Microsecond)),
-		StdDev: Millis(h.StdDev() * float64(time.Microsecond)),
+		Mean:   micros(int64(math.Round(h.Mean()))),
+		StdDev: micros(int64(math.Round(h.StdDev()))),
 		P50:    at(50), P75: at(75), P90: at(90), P95: at(95), P99: at(99), P999: at(99.9),
 	}
 }
