@@ -1,0 +1,220 @@
+package h2
+
+import (
+	"github.com/meshctl/meshctl/internal/proxy/codec"
+	"github.com/meshctl/meshctl/internal/proxy/header"
+)
+
+const (
+	// copyBelow is the size up to which content is copied into the buffer of this
+	// turn; larger pieces are handed to the transport as they are.
+	copyBelow = 4 << 10
+	// maxDataFrame bounds DATA frames even if the peer takes larger ones, so that
+	// streams take turns.
+	maxDataFrame = 64 << 10
+)
+
+// SendHeaders sends a head.
+func (s *stream) SendHeaders(h *header.List, end bool) {
+	if s.closed || s.localEnd {
+		return
+	}
+	c, kind := s.c, responseHead
+	if c.client {
+		if s.sentHead {
+			return
+		}
+		kind = requestHead
+		c.number(s)
+		method := h.Get(header.Method)
+		s.headMethod, s.connect = string(method) == "HEAD", string(method) == "CONNECT"
+	} else if v := h.Get(header.Status); len(v) == 3 && v[0] == '1' {
+		if !s.sentHead {
+			c.writeHeaders(s.id, h, false, kind)
+		}
+		return
+	}
+	s.sentHead = true
+	c.writeHeaders(s.id, h, end, kind)
+	if end {
+		c.endLocal(s)
+	}
+}
+
+// SendData sends a piece of the body, or keeps what does not fit the windows.
+func (s *stream) SendData(b []byte, end bool) {
+	if s.closed || s.localEnd || !s.sentHead {
+		return
+	}
+	c := s.c
+	s.localEnd = end
+	if s.pending == 0 {
+		if len(b) == 0 {
+			if end {
+				c.writeData(s, nil, true)
+				c.endLocal(s)
+			}
+			return
+		}
+		if c.queue.head == nil {
+			if b = c.sendNow(s, b, end); len(b) == 0 {
+				return
+			}
+		}
+	}
+	s.store(b)
+	if s.pending > c.lim.HighWater {
+		s.above = true
+	}
+	if s.sendWin > 0 {
+		c.queue.push(s)
+	}
+}
+
+// SendTrailers ends the message with trailers.
+func (s *stream) SendTrailers(h *header.List) {
+	if s.closed || s.localEnd || !s.sentHead {
+		return
+	}
+	s.localEnd = true
+	if s.pending > 0 {
+		s.hasTrailers = true
+		s.trailers.CopyFrom(h)
+		return
+	}
+	s.c.writeHeaders(s.id, h, true, trailers)
+	s.c.endLocal(s)
+}
+
+// sendNow writes as much of b as windows and transport take, and returns the rest.
+func (c *conn) sendNow(s *stream, b []byte, end bool) []byte {
+	for len(b) > 0 {
+		n := min(len(b), c.maxSend, s.sendWin, c.sendWin)
+		if n <= 0 || c.t.Buffered() >= c.lim.HighWater {
+			break
+		}
+		last := end && n == len(b)
+		c.writeData(s, b[:n], last)
+		if b = b[n:]; last {
+			c.endLocal(s)
+		}
+	}
+	return b
+}
+
+// store keeps a copy of b until it can be sent.
+func (s *stream) store(b []byte) {
+	s.pending += len(b)
+	for len(b) > 0 {
+		if s.tail == nil || s.tail.w == chunkSize {
+			k := s.c.opt.Pool.getChunk()
+			if s.tail != nil {
+				s.tail.next = k
+			} else {
+				s.head = k
+			}
+			s.tail = k
+		}
+		n := copy(s.tail.buf[s.tail.w:], b)
+		s.tail.w += n
+		b = b[n:]
+	}
+}
+
+// pump lets the streams that wait send one frame each in turn, until the
+// connection window or the transport is full.
+func (c *conn) pump() {
+	for c.queue.head != nil && c.sendWin > 0 && !c.dead && c.t.Buffered() < c.lim.HighWater {
+		s := c.queue.head
+		c.queue.remove(s)
+		n := min(s.pending, c.maxHeader, s.sendWin, c.sendWin)
+		if n <= 0 {
+			continue // WINDOW_UPDATE or SETTINGS will queue it again
+		}
+		c.writePending(s, n)
+		switch {
+		case s.pending == 0 && s.hasTrailers:
+			c.writeHeaders(s.id, &s.trailers, true, trailers)
+			c.endLocal(s)
+		case s.pending == 0 && s.localEnd:
+			c.endLocal(s)
+		case s.pending > 0 && s.sendWin > 0:
+			c.queue.push(s)
+		}
+		if s.above && s.pending <= c.lim.LowWater && !s.closed {
+			s.above = false
+			if !s.localEnd {
+				s.recv.OnWritable()
+			}
+		}
+	}
+}
+
+// writePending writes one frame of n bytes from what the stream has waiting.
+func (c *conn) writePending(s *stream, n int) {
+	var flags uint8
+	if s.localEnd && !s.hasTrailers && n == s.pending {
+		flags = flagEndStream
+	}
+	buf := c.t.Buffer()
+	*buf = appendFrameHeader(*buf, n, frameData, flags, s.id)
+	c.sent(s, n)
+	s.pending -= n
+	for n > 0 {
+		k := s.head
+		m := min(n, k.w-k.r)
+		c.write(k.buf[k.r : k.r+m])
+		n -= m
+		if k.r += m; k.r == k.w {
+			if s.head = k.next; s.head == nil {
+				s.tail = nil
+			}
+			c.opt.Pool.putChunk(k)
+		}
+	}
+}
+
+func (c *conn) writeData(s *stream, b []byte, end bool) {
+	var flags uint8
+	if end {
+		flags = flagEndStream
+	}
+	buf := c.t.Buffer()
+	*buf = appendFrameHeader(*buf, len(b), frameData, flags, s.id)
+	c.sent(s, len(b))
+	c.write(b)
+}
+
+// sent accounts for a DATA frame.
+func (c *conn) sent(s *stream, n int) {
+	s.sendWin -= n
+	c.sendWin -= n
+	c.budgets[FloodWindow].credit(4)
+}
+
+// write queues content behind its frame header.
+func (c *conn) write(b []byte) {
+	if len(b) > copyBelow {
+		c.t.Write(b)
+		return
+	}
+	buf := c.t.Buffer()
+	*buf = append(*buf, b...)
+}
+
+// number gives a client's stream its number when it first sends, since numbers
+// must be used in order (RFC 9113 §5.1.1).
+func (c *conn) number(s *stream) {
+	c.opening.remove(s)
+	if c.lastID == 0 {
+		c.lastID = 1
+	} else {
+		c.lastID += 2
+	}
+	s.id = c.lastID
+	s.sendWin = c.peerWindow
+	c.all.push(s)
+	c.streams.put(s)
+}
+
+var _ codec.Stream = (*stream)(nil)
