@@ -16,16 +16,31 @@ type dialer struct {
 	plan  *plan
 	tls   *tls.Config
 	dials atomic.Int64
+	in    atomic.Int64 // bytes read by all connections, inside of TLS
+	out   atomic.Int64 // bytes written
 
 	mu     sync.Mutex
 	open   map[*trackedConn]struct{}
 	closed bool
 }
 
-// trackedConn is a connection that its dialer knows of until it is closed.
+// trackedConn is a connection whose bytes its dialer counts, and that it knows of
+// until it is closed.
 type trackedConn struct {
 	net.Conn
 	dialer *dialer
+}
+
+func (c *trackedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.dialer.in.Add(int64(n))
+	return n, err
+}
+
+func (c *trackedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.dialer.out.Add(int64(n))
+	return n, err
 }
 
 func (c *trackedConn) Close() error {

@@ -102,8 +102,8 @@ func (c *h1Client) exchange(ctx context.Context, deadline time.Time) (outcome, b
 	if ctx.Err() != nil { // closeAll may have come before SetDeadline
 		return outcome{err: ctx.Err()}, false
 	}
-	written, err := c.conn.Write(c.request)
-	out := outcome{out: int64(written)}
+	var out outcome
+	_, err := c.conn.Write(c.request)
 	// A server may answer (413, 503) and close without reading all of a body:
 	// its answer says more than the failed write.
 	res, readErr := c.parser.read(c.br)

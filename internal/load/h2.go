@@ -100,15 +100,14 @@ type h2Client struct {
 func (c *h2Client) do(ctx context.Context) outcome {
 	ctx, cancel := context.WithTimeout(ctx, c.plan.Timeout)
 	defer cancel()
-	out := outcome{out: int64(len(c.plan.Body))}
+	var out outcome
 	resp, err := c.conn.transport.RoundTrip(c.request(ctx))
 	if err != nil {
 		out.err = timeoutOr(ctx, err)
 		return out
 	}
 	defer resp.Body.Close()
-	body, n, err := c.drain(resp.Body)
-	out.in = n
+	body, err := c.drain(resp.Body)
 	if err != nil {
 		out.err = timeoutOr(ctx, err)
 		return out
@@ -155,21 +154,19 @@ func (c *h2Client) request(ctx context.Context) *http.Request {
 }
 
 // drain reads the body to its end and returns as much of it as grouping needs.
-func (c *h2Client) drain(body io.Reader) (kept []byte, n int64, err error) {
+func (c *h2Client) drain(body io.Reader) (kept []byte, err error) {
 	limited := io.LimitReader(body, MaxResponse+1)
 	if c.plan.GroupByBody != nil {
 		kept, err = io.ReadAll(io.LimitReader(limited, maxGrouped))
-		n = int64(len(kept))
 		if err != nil {
-			return kept, n, err
+			return kept, err
 		}
 	}
-	more, err := io.Copy(io.Discard, limited)
-	n += more
-	if err == nil && n > MaxResponse {
+	n, err := io.Copy(io.Discard, limited)
+	if err == nil && n+int64(len(kept)) > MaxResponse {
 		err = protocolError("body too large")
 	}
-	return kept, n, err
+	return kept, err
 }
 
 func (c *h2Client) close() { c.conn.close() }

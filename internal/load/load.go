@@ -46,7 +46,7 @@ type outcome struct {
 	code    int    // HTTP status; 0 for TCP, and when err is set
 	grpc    string // grpc-status, "" where there is none
 	group   string // what Options.GroupByHeader or GroupByBody found
-	in, out int64  // bytes read and written; for HTTP/2 of headers and bodies only as far as known
+	in      int64  // bytes read of the answer; not known for HTTP/2
 	err     error
 	retried bool // sent again on a new connection
 }
@@ -68,7 +68,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	sched := newSchedule(p)
 
 	start := time.Now()
-	stopSeries := rec.follow(start, o.Progress)
+	stopSeries := rec.follow(start, &d.in, o.Progress)
 	var wg sync.WaitGroup
 	wg.Go(func() { sched.run(ctx, start) })
 	for i, c := range p.clients(d) {
@@ -80,7 +80,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	wg.Wait()
 	elapsed := time.Since(start)
 	series := stopSeries()
-	return newResult(p, rec, sched, start, elapsed, series, d.dials.Load(), ctx.Err() != nil), nil
+	return newResult(p, rec, sched, start, elapsed, series, d, ctx.Err() != nil), nil
 }
 
 // work sends requests on c as the schedule gives them out.

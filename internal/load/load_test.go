@@ -96,6 +96,9 @@ func TestCountsWhatTheServerCounted(t *testing.T) {
 			if res.Latency.Count != o.Requests || res.Latency.Min > res.Latency.P50 || res.Latency.P50 > res.Latency.Max {
 				t.Errorf("latency %+v", res.Latency)
 			}
+			if res.BytesIn < 100*o.Requests && !o.HTTP2 || res.BytesIn < 10*o.Requests || res.BytesOut < 10*o.Requests {
+				t.Errorf("%d bytes in, %d out", res.BytesIn, res.BytesOut)
+			}
 			if res.Failed(Allowance{}) {
 				t.Error("failed")
 			}

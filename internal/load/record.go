@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -37,7 +38,7 @@ type recorder struct {
 
 // counts is what is added up of a number of requests.
 type counts struct {
-	requests, failed, in, out, retried int64
+	requests, failed, retried int64
 }
 
 // shard is the part of the recorder that some of the workers share.
@@ -96,7 +97,7 @@ func (o outcome) failed() bool {
 // add records one request. Times are only kept of requests that were answered:
 // those of refused connections would flatter the target.
 func (s *shard) add(o outcome, latency, service time.Duration) {
-	n := counts{requests: 1, in: o.in, out: o.out}
+	n := counts{requests: 1}
 	if o.failed() {
 		n.failed = 1
 	}
@@ -151,8 +152,6 @@ func (s *shard) group(key string) *groupCount {
 func (c *counts) add(d counts) {
 	c.requests += d.requests
 	c.failed += d.failed
-	c.in += d.in
-	c.out += d.out
 	c.retried += d.retried
 }
 
@@ -195,16 +194,16 @@ func (r *recorder) merged() *shard {
 }
 
 // follow collects one Second after the other until the returned function is
-// called, which returns all of them.
-func (r *recorder) follow(start time.Time, progress func(Second)) (stop func() []Second) {
+// called, which returns all of them. bytesIn is the running total of bytes read.
+func (r *recorder) follow(start time.Time, bytesIn *atomic.Int64, progress func(Second)) (stop func() []Second) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	var series []Second
-	last := time.Duration(0)
+	last, lastIn := time.Duration(0), int64(0)
 	take := func() {
-		now := time.Since(start)
+		now, in := time.Since(start), bytesIn.Load()
 		s := r.takeSecond()
-		s.At, s.Length = Millis(last), Millis(now-last)
-		last = now
+		s.At, s.Length, s.BytesIn = Millis(last), Millis(now-last), in-lastIn
+		last, lastIn = now, in
 		series = append(series, s)
 		if progress != nil {
 			progress(s)
@@ -244,7 +243,7 @@ func (r *recorder) takeSecond() Second {
 		s.mu.Unlock()
 	}
 	return Second{
-		Requests: sum.requests, Failed: sum.failed, BytesIn: sum.in,
+		Requests: sum.requests, Failed: sum.failed,
 		P50: micros(hist.ValueAtQuantile(50)), P99: micros(hist.ValueAtQuantile(99)), Max: micros(hist.Max()),
 	}
 }

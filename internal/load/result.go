@@ -127,14 +127,14 @@ type Second struct {
 }
 
 // newResult adds everything up.
-func newResult(p *plan, rec *recorder, s *schedule, start time.Time, elapsed time.Duration, series []Second, dials int64, interrupted bool) *Result {
+func newResult(p *plan, rec *recorder, s *schedule, start time.Time, elapsed time.Duration, series []Second, d *dialer, interrupted bool) *Result {
 	m := rec.merged()
 	r := &Result{
 		URL: p.URL, Method: p.Method, Protocol: p.protocol(), Connections: p.Connections, Streams: p.Streams,
 		Started: start, Elapsed: Millis(elapsed), Interrupted: interrupted,
 		WantedRate: p.Rate, Rate: float64(m.total.requests) / max(elapsed.Seconds(), 1e-9),
 		Requests: m.total.requests, Failures: m.total.failed, Unsent: s.unsent, Reconnects: m.total.retried,
-		Dials: dials, BytesIn: m.total.in, BytesOut: m.total.out,
+		Dials: d.dials.Load(), BytesIn: d.in.Load(), BytesOut: d.out.Load(),
 		Codes: m.codes, GRPC: m.grpc, Errors: m.kinds,
 		Latency: summaryOf(m.latency), Service: summaryOf(m.service), Histogram: bucketsOf(m.latency), Series: series,
 	}

@@ -45,10 +45,9 @@ func (c *tcpClient) exchange(ctx context.Context, deadline time.Time) outcome {
 	if ctx.Err() != nil { // closeAll may have come before SetDeadline
 		return outcome{err: ctx.Err()}
 	}
-	n, err := c.conn.Write(c.line)
-	out := outcome{out: int64(n), err: err}
-	if err != nil {
-		return out
+	var out outcome
+	if _, err := c.conn.Write(c.line); err != nil {
+		return outcome{err: err}
 	}
 	answer, err := readLine(c.br, &out.in)
 	if err != nil {
