@@ -86,7 +86,7 @@ func requestFault(l []byte) *codec.Error {
 	}
 }
 
-// target splits a request target (RFC 9112 §3.2) into path and authority. The
+// splitTarget splits a request target (RFC 9112 §3.2) into path and authority. The
 // authority is nil in origin and asterisk form.
 func splitTarget(method, target []byte) (path, authority []byte, err *codec.Error) {
 	switch {
@@ -121,8 +121,12 @@ func splitAbsolute(method, target []byte) (path, authority []byte, err *codec.Er
 	if !validAuthority(authority) {
 		return nil, nil, fault(400, "http1.invalid_target_authority")
 	}
-	if len(path) == 0 && string(method) == "OPTIONS" {
+	switch {
+	case len(path) > 0 && path[0] == '/':
+	case len(path) == 0 && string(method) == "OPTIONS":
 		path = []byte("*") // RFC 9112 §3.2.4
+	default: // no path, or a query alone
+		path = append([]byte("/"), path...)
 	}
 	return path, authority, nil
 }
