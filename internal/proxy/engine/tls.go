@@ -1,0 +1,234 @@
+package engine
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/meshctl/meshctl/internal/proxy/tlsconn"
+)
+
+// maxRecord is more than the plaintext of one TLS record.
+const maxRecord = 32 << 10
+
+// tlsLayer is TLS on a connection. It is the session's sink.
+type tlsLayer struct {
+	c        *Conn
+	session  *tlsconn.Session
+	info     *tlsconn.Info // nil until the handshake is over
+	notified bool          // the peer's close_notify has come
+	ended    bool          // ours is queued
+	done     func(error)
+}
+
+// errTLSTwice is a caller's mistake.
+var errTLSTwice = errors.New("connection is not in a state to start TLS")
+
+// StartServerTLS begins TLS as the accepting side. Bytes that were received and
+// not used go to it, those that a running OnData leaves too. Then done is called
+// with nil, or with the *tlsconn.Error for which the connection is closing; done
+// may be nil. Neither OnData nor OnEOF comes until TLS is up; what is written
+// meanwhile is sent then. It also may be called in Accept.
+func (c *Conn) StartServerTLS(cfg *tlsconn.ServerConfig, timeout time.Duration, done func(error)) {
+	c.startTLS(tlsconn.NewServer(cfg), timeout, done)
+}
+
+// StartClientTLS is StartServerTLS for the connecting side, on a connection that
+// is up (after a CONNECT, or a PROXY header). What was written before goes out in
+// the clear. Dial does it with DialOptions.TLS.
+func (c *Conn) StartClientTLS(cfg *tlsconn.ClientConfig, serverName string, timeout time.Duration, done func(error)) {
+	c.startTLS(tlsconn.NewClient(cfg, serverName), timeout, done)
+}
+
+func (c *Conn) startTLS(s *tlsconn.Session, timeout time.Duration, done func(error)) {
+	if c.state != open || c.closing || c.tls != nil {
+		if done != nil {
+			c.w.EndOfTurn(func() { done(errTLSTwice) })
+		}
+		c.Close(errTLSTwice)
+		return
+	}
+	if timeout <= 0 {
+		timeout = defaultDialTimeout
+	}
+	c.tls = &tlsLayer{c: c, session: s, done: done}
+	c.beginHandshake(timeout)
+}
+
+func (c *Conn) beginHandshake(timeout time.Duration) {
+	c.state = handshaking
+	s := c.tls.session
+	if len(c.kept) > c.keptOff && !c.inRead {
+		s.Feed(c.kept[c.keptOff:])
+		c.w.putBuf(c.kept)
+		c.kept, c.keptOff, c.reoffer = nil, 0, false
+	}
+	if c.eof {
+		s.FeedEOF()
+	}
+	w := c.w
+	c.timer.Fn = func() { s.Abort(tlsconn.ErrTimeout) }
+	w.StartTimer(&c.timer, timeout)
+	s.Start(w.engine.handshakes, c.tls,
+		func() { w.Post(c.handshakeOutput) },
+		func(err error) { w.Post(func() { c.handshakeDone(err) }) })
+	if c.readable {
+		c.markReady()
+	}
+}
+
+// Sealed implements tlsconn.Sink.
+func (t *tlsLayer) Sealed(b []byte) {
+	t.c.queue(b)
+	t.c.markDirty()
+}
+
+func (t *tlsLayer) full() bool { return t.session.Full() }
+
+// end lets a handshake that still runs come to its end.
+func (t *tlsLayer) end() {
+	if t.info == nil {
+		t.session.Abort(tlsconn.ErrAborted)
+	}
+}
+
+// handshakeOutput sends what the handshake has produced.
+func (c *Conn) handshakeOutput() {
+	if c.state != handshaking {
+		return
+	}
+	c.takeHandshakeOutput()
+	if c.readable {
+		c.markReady()
+	}
+}
+
+func (c *Conn) takeHandshakeOutput() {
+	if b := c.tls.session.TakeOutput(nil); len(b) > 0 {
+		c.queue(b)
+		c.markDirty()
+	}
+}
+
+// handshakeDone goes on after the handshake.
+func (c *Conn) handshakeDone(err error) {
+	t := c.tls
+	if c.state != handshaking || c.closing {
+		return
+	}
+	c.w.cur = c
+	defer func() { c.w.cur = nil }()
+	c.timer.Stop()
+	c.takeHandshakeOutput() // a fatal alert too
+	if err != nil {
+		c.tlsFailed(err)
+		return
+	}
+	t.info = t.session.Established()
+	c.state = open
+	c.markDirty()
+	if t.done != nil {
+		t.done(nil)
+		t.done = nil
+	}
+	if c.dialed && c.dial != nil && c.state == open {
+		c.up()
+	}
+	// The peer's first data may have come with the end of its handshake.
+	c.decrypt(nil)
+	if c.eof && !t.notified && c.state == open {
+		c.Close(t.session.Truncated())
+	}
+	c.markReady()
+}
+
+// handshakeLost ends a handshake whose connection has failed.
+func (c *Conn) handshakeLost(err error) {
+	if err == nil {
+		err = ErrReset
+	}
+	c.tlsFailed(&tlsconn.Error{Reason: tlsconn.ReasonClosed, Err: err})
+}
+
+// tlsFailed tells of a failed handshake and closes, after the alert is sent.
+func (c *Conn) tlsFailed(err error) {
+	if done := c.tls.done; done != nil {
+		c.tls.done = nil
+		done(err)
+	}
+	if c.dial != nil {
+		err = &DialError{Kind: DialTLS, To: c.dial.String(), Err: err}
+	}
+	c.closeAfterFlush(err)
+}
+
+// decrypt takes ciphertext and offers what is in it.
+func (c *Conn) decrypt(b []byte) {
+	for more := true; more; b = nil {
+		var n int
+		var err error
+		n, more, err = c.tls.session.Decrypt(b, c.w.scratch[headroom:])
+		if n > 0 {
+			c.received(n)
+		}
+		if c.state >= dead {
+			return
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			c.tls.notified, c.eof, c.readable = true, true, false
+			if !c.paused {
+				c.tellEOF()
+			}
+			return
+		default:
+			// crypto/tls has queued an alert if the peer is owed one.
+			c.closeAfterFlush(err)
+			return
+		}
+	}
+}
+
+// writeTLS queues plaintext; large pieces are encrypted at once and not copied.
+func (c *Conn) writeTLS(b []byte) {
+	if len(b) < directWrite || c.state != open {
+		var off int
+		c.plain = c.w.appendTo(c.plain, &off, b)
+		return
+	}
+	c.encrypt()
+	c.seal(b)
+	if !c.blocked && len(c.out)-c.outOff >= directWrite && c.state == open && c.writeErr == nil {
+		c.send()
+		if c.outOff == len(c.out) {
+			c.clearOut()
+		}
+	}
+}
+
+// encrypt turns what was written this turn into records, in one piece, and adds
+// close_notify when our half is to be closed.
+func (c *Conn) encrypt() {
+	if c.state != open || c.tls.info == nil || c.writeErr != nil {
+		return
+	}
+	if len(c.plain) > 0 {
+		p := c.plain
+		c.plain = nil
+		c.seal(p)
+		c.w.putBuf(p)
+	}
+	if c.wantFIN && !c.tls.ended {
+		c.tls.ended = true
+		c.tls.session.CloseWrite()
+	}
+}
+
+func (c *Conn) seal(b []byte) {
+	if err := c.tls.session.Encrypt(b); err != nil {
+		c.Close(err)
+		return
+	}
+	c.BytesOut += uint64(len(b))
+}

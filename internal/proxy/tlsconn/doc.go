@@ -1,0 +1,19 @@
+// Package tlsconn speaks TLS (crypto/tls) for connections of an event loop.
+//
+//  1. NewServerConfig and NewClientConfig compile what a listener or an upstream
+//     asks for: certificates, trust, who the peer may be, ALPN, versions. Both
+//     sources of keys are read anew for each handshake, so rotation touches
+//     nothing that is open.
+//  2. NewServer and NewClient make a Session for one connection. Start runs its
+//     handshake on a goroutine of a bounded Pool; the loop passes ciphertext in by
+//     Feed and fetches what is to be sent by TakeOutput.
+//  3. When the handshake is done the session belongs to the loop alone: Decrypt
+//     and Encrypt work on what is in memory and never wait.
+//
+// Step 3 rests on one property of crypto/tls: an error of the underlying
+// connection that says Temporary does not stick, and a partial record is kept.
+// TestAgainKeepsState pins it for the Go release in use.
+//
+// Session tickets are off: a resumed session would skip the check of the peer's
+// identity against the trust of today.
+package tlsconn
