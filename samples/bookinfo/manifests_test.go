@@ -2,8 +2,6 @@ package bookinfo_test
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -11,22 +9,13 @@ import (
 	"testing"
 
 	yamlv4 "go.yaml.in/yaml/v4"
-	istionet "istio.io/client-go/pkg/apis/networking/v1"
-	istiosec "istio.io/client-go/pkg/apis/security/v1"
+	networkingv1alpha3 "istio.io/api/networking/v1alpha3"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/yaml"
 
+	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/samples/bookinfo"
 )
-
-// document is one YAML document of the sample.
-type document struct {
-	file string
-	kind string
-	name string
-	raw  []byte
-}
 
 // manifests returns the text of every YAML file.
 func manifests(t *testing.T) map[string]string {
@@ -46,33 +35,22 @@ func manifests(t *testing.T) map[string]string {
 	return out
 }
 
-// documents splits every manifest but meshctl-local.yaml.
-func documents(t *testing.T) []document {
+// objects decodes every manifest strictly: any finding is a failure.
+func objects(t *testing.T) []*resource.Object {
 	t.Helper()
-	var out []document
+	var out []*resource.Object
 	for file, text := range manifests(t) {
 		if file == "meshctl-local.yaml" {
 			continue
 		}
-		dec := yamlv4.NewDecoder(strings.NewReader(text))
-		for {
-			var m map[string]any
-			err := dec.Decode(&m)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			raw, err := yamlv4.Marshal(m)
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			kind, _ := m["kind"].(string)
-			meta, _ := m["metadata"].(map[string]any)
-			name, _ := meta["name"].(string)
-			out = append(out, document{file: file, kind: kind, name: name, raw: raw})
+		objs, findings := resource.Decode(file, []byte(text), resource.Options{})
+		for _, d := range findings {
+			t.Error(d)
 		}
+		if len(objs) == 0 {
+			t.Errorf("%s: holds no object", file)
+		}
+		out = append(out, objs...)
 	}
 	return out
 }
@@ -101,60 +79,39 @@ func TestEveryFileBeginsWithWhatItShows(t *testing.T) {
 	}
 }
 
-// TestStrictDecoding decodes each document into its API type: unknown and
-// misspelt fields are errors.
-func TestStrictDecoding(t *testing.T) {
+// TestKinds holds the sample to the stable API: every Istio object is v1.
+func TestKinds(t *testing.T) {
 	t.Parallel()
-	kinds := map[string]func() any{
-		"Namespace":           func() any { return &corev1.Namespace{} },
-		"Service":             func() any { return &corev1.Service{} },
-		"ServiceAccount":      func() any { return &corev1.ServiceAccount{} },
-		"Deployment":          func() any { return &appsv1.Deployment{} },
-		"Gateway":             func() any { return &istionet.Gateway{} },
-		"VirtualService":      func() any { return &istionet.VirtualService{} },
-		"DestinationRule":     func() any { return &istionet.DestinationRule{} },
-		"ServiceEntry":        func() any { return &istionet.ServiceEntry{} },
-		"PeerAuthentication":  func() any { return &istiosec.PeerAuthentication{} },
-		"AuthorizationPolicy": func() any { return &istiosec.AuthorizationPolicy{} },
-	}
-	for _, d := range documents(t) {
-		make, ok := kinds[d.kind]
-		if !ok {
-			t.Errorf("%s: kind %q is not expected here", d.file, d.kind)
-			continue
-		}
-		if err := yaml.UnmarshalStrict(d.raw, make()); err != nil {
-			t.Errorf("%s: %s %s: %v", d.file, d.kind, d.name, err)
+	for _, o := range objects(t) {
+		if strings.HasSuffix(o.Key.Kind.Group, ".istio.io") && !strings.HasSuffix(o.APIVersion, "/v1") {
+			t.Errorf("%s: %s is written as %s", o.Pos, o.Key, o.APIVersion)
 		}
 	}
 }
 
 func TestDeploymentsFollowTheContract(t *testing.T) {
 	t.Parallel()
-	for _, d := range documents(t) {
-		if d.kind != "Deployment" {
+	for _, o := range objects(t) {
+		dep, ok := o.Spec.(*appsv1.Deployment)
+		if !ok {
 			continue
-		}
-		var dep appsv1.Deployment
-		if err := yaml.UnmarshalStrict(d.raw, &dep); err != nil {
-			t.Fatal(err)
 		}
 		pod := dep.Spec.Template
 		c := pod.Spec.Containers[0]
 		if c.Image != "meshctl/bookinfo:1.0" || len(c.Command) < 2 || c.Command[0] != "/bookinfo" {
-			t.Errorf("%s: image %q, command %q", d.name, c.Image, c.Command)
+			t.Errorf("%s: image %q, command %q", dep.Name, c.Image, c.Command)
 		}
 		version := pod.Labels["version"]
 		if !slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == "SERVICE_VERSION" && e.Value == version }) {
-			t.Errorf("%s: SERVICE_VERSION is not the label version=%s", d.name, version)
+			t.Errorf("%s: SERVICE_VERSION is not the label version=%s", dep.Name, version)
 		}
 		for k, v := range dep.Spec.Selector.MatchLabels {
 			if pod.Labels[k] != v {
-				t.Errorf("%s: the selector %s=%s does not match its pods", d.name, k, v)
+				t.Errorf("%s: the selector %s=%s does not match its pods", dep.Name, k, v)
 			}
 		}
 		if c.ReadinessProbe == nil {
-			t.Errorf("%s: has no readiness probe", d.name)
+			t.Errorf("%s: has no readiness probe", dep.Name)
 		}
 	}
 }
@@ -164,36 +121,29 @@ func TestDeploymentsFollowTheContract(t *testing.T) {
 func TestRoutesNameWhatExists(t *testing.T) {
 	t.Parallel()
 	subsets := map[string][]string{}
-	docs := documents(t)
-	for _, d := range docs {
-		if d.kind == "DestinationRule" {
-			var dr istionet.DestinationRule
-			if err := yaml.UnmarshalStrict(d.raw, &dr); err != nil {
-				t.Fatal(err)
-			}
-			for _, s := range dr.Spec.Subsets {
-				subsets[dr.Spec.Host] = append(subsets[dr.Spec.Host], s.Name)
+	all := objects(t)
+	for _, o := range all {
+		if dr, ok := o.Spec.(*networkingv1alpha3.DestinationRule); ok {
+			for _, s := range dr.Subsets {
+				subsets[dr.Host] = append(subsets[dr.Host], s.Name)
 			}
 		}
 	}
-	for _, d := range docs {
-		if d.kind != "VirtualService" {
+	for _, o := range all {
+		vs, ok := o.Spec.(*networkingv1alpha3.VirtualService)
+		if !ok {
 			continue
 		}
-		var vs istionet.VirtualService
-		if err := yaml.UnmarshalStrict(d.raw, &vs); err != nil {
-			t.Fatal(err)
-		}
-		for _, h := range vs.Spec.Http {
+		for _, h := range vs.Http {
 			total := int32(0)
 			for _, r := range h.Route {
 				total += r.Weight
 				if s := r.Destination.Subset; s != "" && !slices.Contains(subsets[r.Destination.Host], s) {
-					t.Errorf("%s: %s has no subset %s", d.file, r.Destination.Host, s)
+					t.Errorf("%s: %s has no subset %s", o.Pos, r.Destination.Host, s)
 				}
 			}
 			if len(h.Route) > 1 && total != 100 {
-				t.Errorf("%s: weights add up to %d", d.file, total)
+				t.Errorf("%s: weights add up to %d", o.Pos, total)
 			}
 		}
 	}
