@@ -118,7 +118,9 @@ type Recorder struct {
 	Body    []byte
 	Head    bool // a head that is not interim was received
 	Ended   bool // the other half has ended
-	Reason  codec.Reset
+	// HeadEnded tells that the head was the whole message.
+	HeadEnded bool
+	Reason    codec.Reset
 
 	log *Log
 	id  uint32
@@ -136,6 +138,7 @@ func (r *Recorder) OnHeaders(h *header.List, end bool) {
 		e.Invalid = "interim head ends the stream"
 	}
 	r.Head = !interim
+	r.HeadEnded = end
 	r.Header.CopyFrom(h)
 	r.add(e)
 }
