@@ -33,11 +33,10 @@ func (p *block) reset() {
 
 // waiting reports that the line at pos has no LF yet.
 func (p *block) waiting(b []byte) bool {
-	from := max(p.scan, p.pos)
 	if p.scan == 0 {
 		return false // first look: the parser finds out by itself
 	}
-	if bytes.IndexByte(b[from:], '\n') < 0 {
+	if bytes.IndexByte(b[max(p.scan, p.pos):], '\n') < 0 {
 		p.scan = len(b)
 		return true
 	}
@@ -73,7 +72,7 @@ func (p *block) fields(b []byte, most int) (done bool, err *codec.Error) {
 		i = trimLeft(b, i+1, len(b))
 		v := i
 		i = scanText(b, i)
-		if i+1 >= len(b) {
+		if i >= len(b) || b[i] == '\r' && i+1 == len(b) {
 			break
 		}
 		if b[i] != '\r' || b[i+1] != '\n' {

@@ -60,7 +60,10 @@ func FuzzServer(f *testing.F) {
 		}
 		first := o.Receivers[0]
 		compareRequest(t, in, first)
-		if first.Ended && first.Reason == codec.ResetNone {
+		h := &first.Header
+		// A POST without content is sent on with a content-length of 0.
+		added := first.HeadEnded && hasContent(h.Get(header.Method)) && !h.Has(header.ContentLength)
+		if first.Ended && first.Reason == codec.ResetNone && !added {
 			if got, want := resent(t, first), eventsOf(o, 1); got != want {
 				t.Fatalf("sent on and parsed again it is\n%swas\n%s", got, want)
 			}
@@ -244,4 +247,3 @@ func compareResponse(t *testing.T, in []byte, method string, r *codectest.Record
 		return
 	}
 }
-
