@@ -70,8 +70,8 @@ type Object struct {
 // String prints "Kind namespace/name", or "Kind name" without a namespace.
 func (o Object) String() string {
 	switch {
-	case o.Kind == "" && o.Name == "":
-		return ""
+	case o.Name == "":
+		return o.Kind
 	case o.Namespace == "":
 		return o.Kind + " " + o.Name
 	default:

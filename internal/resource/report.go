@@ -69,13 +69,13 @@ func (r *reporter) mistyped(n *node, want string) {
 	case stringNode:
 		found = "the text " + strconv.Quote(shorten(n.text))
 	case intNode, floatNode:
-		found = "the number " + shorten(n.text)
+		found = "the number " + shorten(n.written())
 	case boolNode:
 		found = "the boolean " + n.text
 	}
 	fix := ""
 	if want == "text" && (n.kind == intNode || n.kind == floatNode || n.kind == boolNode) {
-		fix = "quote it: " + strconv.Quote(n.text)
+		fix = "quote it: " + strconv.Quote(shorten(n.written()))
 	}
 	r.errorf(n.pos, fix, "must be %s, found %s", want, found)
 }

@@ -37,6 +37,7 @@ type node struct {
 	loose bool // plain yes/no/on/off: text here, a boolean to Kubernetes
 	pos   place
 	text  string // scalars, in JSON's spelling (strings without quotes)
+	raw   string // as written, where that differs from text
 
 	fields []field // mapNode, in the order written
 	items  []node  // listNode
@@ -333,7 +334,7 @@ func (p *parser) scalar(y *yaml.Node, out *node) {
 	case "!!int":
 		out.kind = intNode
 		if t, ok := canonicalInt(y.Value); ok {
-			out.text = t
+			out.setText(t, y.Value)
 		} else {
 			p.float(y, out)
 		}
@@ -352,7 +353,22 @@ func (p *parser) float(y *yaml.Node, out *node) {
 		out.text = "0"
 		return
 	}
-	out.text = strconv.FormatFloat(f, 'g', -1, 64)
+	out.setText(strconv.FormatFloat(f, 'g', -1, 64), y.Value)
+}
+
+func (n *node) setText(text, raw string) {
+	n.text = text
+	if raw != text {
+		n.raw = raw
+	}
+}
+
+// written is the scalar as it stands in the text.
+func (n *node) written() string {
+	if n.raw != "" {
+		return n.raw
+	}
+	return n.text
 }
 
 // canonicalInt spells an integer in decimal; 0x10, 0o17, 017 and 1_000 are
