@@ -32,7 +32,9 @@ type Listen struct {
 type HostOptions struct {
 	Outside    bool // whether pods may reach outside addresses
 	DNSServers []netip.AddrPort
-	Log        *slog.Logger
+	// Calls are functions the node may have run here, by name. They may take long.
+	Calls map[string]func(ctx context.Context, in []byte) ([]byte, error)
+	Log   *slog.Logger
 }
 
 // Host is the half with the real network.
@@ -86,6 +88,8 @@ func (h *Host) Run(ctx context.Context) error {
 			wg.Go(func() { h.dial(ctx, m) })
 		case opDNS:
 			wg.Go(func() { h.askDNS(ctx, m) })
+		case opCall:
+			wg.Go(func() { h.call(ctx, m) })
 		case opListen:
 			h.listen(ctx, m, &wg)
 		case opUnlisten:
@@ -104,6 +108,16 @@ func (h *Host) answer(id uint64, m message, f *os.File, err error) {
 	if err := h.link.send(m, f); err != nil {
 		h.opts.Log.LogAttrs(context.Background(), slog.LevelDebug, "answer to node not sent", slog.Any("err", err))
 	}
+}
+
+func (h *Host) call(ctx context.Context, m message) {
+	fn := h.opts.Calls[m.Target]
+	if fn == nil {
+		h.answer(m.ID, message{}, nil, fmt.Errorf("the host has no function %q", m.Target))
+		return
+	}
+	out, err := fn(ctx, m.Data)
+	h.answer(m.ID, message{Data: out}, nil, err)
 }
 
 func (h *Host) dial(ctx context.Context, m message) {

@@ -23,6 +23,7 @@ const (
 	opDNS      = "dns"      // node to host: ask the question in Data
 	opListen   = "listen"   // node to host: listen for a publication
 	opUnlisten = "unlisten" // node to host: stop listening for publication Target
+	opCall     = "call"     // node to host: run the function Target with Data
 	opAnswer   = "answer"   // host to node: result of the request with this ID
 )
 

@@ -192,6 +192,16 @@ func (n *Node) ExchangeDNS(ctx context.Context, question []byte) ([]byte, error)
 	return r.Data, nil
 }
 
+// Call runs a function of the host.
+func (n *Node) Call(ctx context.Context, name string, in []byte) ([]byte, error) {
+	r, err := n.ask(ctx, message{Op: opCall, Target: name, Data: in})
+	if err != nil {
+		return nil, err
+	}
+	closeFile(r.file)
+	return r.Data, nil
+}
+
 // Listen publishes a port on the host and returns the address it got.
 func (n *Node) Listen(ctx context.Context, l Listen) (string, error) {
 	b, err := json.Marshal(l)

@@ -39,10 +39,10 @@ type File struct {
 	Mode    os.FileMode
 }
 
-// Mount is a directory of the pod's own at Path.
+// Mount shows a directory or file at Path.
 type Mount struct {
 	Path     string
-	Source   string // directory to show; "" for an empty one in memory
+	Source   string // what to show, as the pod sees it; "" for an empty directory in memory
 	ReadOnly bool
 	SizeMB   int // limit for one in memory; 0: the kernel's default
 }

@@ -154,7 +154,15 @@ func (t tree) bindFile(source, target string) error {
 }
 
 func (t tree) mount(m Mount) error {
-	path, err := t.ensure(m.Path, true)
+	dir := true
+	if m.Source != "" {
+		info, err := os.Stat(m.Source)
+		if err != nil {
+			return fmt.Errorf("mount %s: %w", m.Path, err)
+		}
+		dir = info.IsDir()
+	}
+	path, err := t.ensure(m.Path, dir)
 	if err != nil {
 		return err
 	}
@@ -162,10 +170,15 @@ func (t tree) mount(m Mount) error {
 		return mountMemory(path, "0777", m.SizeMB)
 	}
 	if err := unix.Mount(m.Source, path, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("mount directory %s: %w", m.Path, err)
+		return fmt.Errorf("mount %s: %w", m.Path, err)
 	}
 	if m.ReadOnly {
 		flags := uintptr(unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV)
+		// What the host's mount forbids cannot be allowed again, so it must be repeated.
+		var stat unix.Statfs_t
+		if err := unix.Statfs(path, &stat); err == nil && stat.Flags&unix.ST_NOEXEC != 0 {
+			flags |= unix.MS_NOEXEC
+		}
 		if err := unix.Mount("", path, "", flags, ""); err != nil {
 			return fmt.Errorf("make %s read-only: %w", m.Path, err)
 		}
