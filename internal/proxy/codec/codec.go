@@ -13,7 +13,9 @@ import (
 	"github.com/meshctl/meshctl/internal/proxy/header"
 )
 
-// Transport is what a codec sends through: one connection of a worker.
+// Transport is what a codec sends through: one connection of a worker. If it also
+// has CloseWrite(), which ends the sending half once everything queued is sent,
+// the halves of an HTTP/1 tunnel end on their own.
 type Transport interface {
 	// Buffer returns the buffer of bytes to be sent at the end of this turn and
 	// schedules the connection for it. Append to it; do not keep it.
@@ -23,7 +25,8 @@ type Transport interface {
 	Write(b []byte)
 	// Buffered is the number of bytes queued and not yet taken by the kernel.
 	Buffered() int
-	// PauseRead stops Feed until ResumeRead; calls do not nest.
+	// PauseRead stops Feed until ResumeRead; calls do not nest. ResumeRead does
+	// not call Feed itself: the owner offers what was left when it is its turn.
 	PauseRead()
 	ResumeRead()
 }

@@ -98,6 +98,24 @@ func TestAnExchangeDoesNotAllocate(t *testing.T) {
 	}
 }
 
+func TestALargeHeadIsNotKept(t *testing.T) {
+	t.Parallel()
+	large := []byte(get + "X: " + string(bytes.Repeat([]byte("a"), 40<<10)) + "\r\n\r\n")
+	for name, late := range map[string]bool{"answered at once": false, "answered later": true} {
+		o := newServer(codec.Limits{}, Options{})
+		if !late {
+			o.answering()
+		}
+		o.give(large)
+		if late {
+			o.Last().Stream.SendHeaders(codectest.List(":status", "200"), true)
+		}
+		if n := o.conn.(*ServerConn).hdr.Cap(); n > keep {
+			t.Errorf("%s: an idle connection keeps %d bytes", name, n)
+		}
+	}
+}
+
 func BenchmarkExchange(b *testing.B) {
 	for name, e := range exchanges() {
 		b.Run(name, func(b *testing.B) {

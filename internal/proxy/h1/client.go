@@ -43,7 +43,7 @@ func (c *ClientConn) Open(r codec.Receiver) (codec.Stream, error) {
 	c.in, c.out = inIdle, outIdle
 	c.isHead, c.connect, c.upgrade = false, false, false
 	c.reqDone, c.anyByte, c.interim = false, false, 0
-	c.held, c.heldEnd = c.held[:0], false
+	c.held, c.heldEnd = nil, false
 	return &c.stream, nil
 }
 
@@ -67,6 +67,9 @@ func (c *ClientConn) Feed(b []byte) (int, error) {
 	c.feeding = true
 	n, err := c.decode(b)
 	c.feeding = false
+	if !c.open {
+		c.shrink()
+	}
 	if err != nil {
 		return n, err
 	}
@@ -184,7 +187,7 @@ func (c *ClientConn) interimHead(f *framing) *codec.Error {
 func (c *ClientConn) grant() {
 	c.in, c.out, c.close = inRaw, outRaw, true
 	c.write(c.held)
-	c.held = c.held[:0]
+	c.held = nil
 	c.sent()
 	if c.heldEnd {
 		c.endTunnel()
@@ -194,7 +197,7 @@ func (c *ClientConn) grant() {
 func (c *ClientConn) finalHead(f *framing, more bool) *codec.Error {
 	if c.connect || c.upgrade { // not granted: the request has no content
 		c.reqDone, c.out = true, outDone
-		c.held = c.held[:0]
+		c.held = nil
 	}
 	if f.close || c.line.minor == 0 && !f.keep {
 		c.close = true

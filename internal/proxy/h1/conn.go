@@ -9,6 +9,10 @@ import (
 // being copied behind its framing.
 const big = 16 << 10
 
+// keep is the memory of lists and buffers that a connection keeps from one
+// exchange to the next; one large head must not stay with an idle connection.
+const keep = 8 << 10
+
 // Reasons to have reading paused.
 const (
 	pauseStream uint8 = 1 << iota // the receiver asked for it
@@ -113,6 +117,17 @@ func (c *conn) Streams() int {
 		return 1
 	}
 	return 0
+}
+
+// shrink gives back what an unusual exchange has made large. It must not be
+// called while a receiver looks at the list, that is from inside an event.
+func (c *conn) shrink() {
+	if c.hdr.Cap() > keep {
+		c.hdr = header.List{}
+	}
+	if cap(c.blk.lines) > keep/16 {
+		c.blk.lines = nil
+	}
 }
 
 // abort ends the exchange and the connection with it, telling the receiver.

@@ -39,6 +39,9 @@ func (c *ServerConn) Feed(b []byte) (int, error) {
 	c.feeding = true
 	n, err := c.decode(b)
 	c.feeding = false
+	if !c.open {
+		c.shrink()
+	}
 	if err != nil {
 		return n, err
 	}

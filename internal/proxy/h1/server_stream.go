@@ -72,7 +72,9 @@ func (c *ServerConn) sendFinal(h *header.List, status int, end bool) {
 	if c.in != inDone && (end || c.expect) {
 		c.close = true // content to come may or may not be sent: nothing behind it is safe
 	}
-	c.close = c.close || c.drain
+	// Bytes sent early for a tunnel refused would be the next request. A client
+	// waits for 101, but need not wait behind CONNECT.
+	c.close = c.close || c.drain || c.connect
 
 	chunked := false
 	switch {
@@ -170,6 +172,9 @@ func (c *ServerConn) endResponse() {
 		c.out, c.in = outDone, inDone
 	} else {
 		c.in, c.out = inIdle, outIdle
+	}
+	if !c.feeding {
+		c.shrink()
 	}
 	c.resume(pauseStream | pauseNext)
 }

@@ -71,6 +71,17 @@ func TestUpgradeNotGrantedIsOrdinaryHTTP(t *testing.T) {
 	}
 }
 
+func TestConnectNotGrantedClosesAndItsBytesAreNoRequest(t *testing.T) {
+	t.Parallel()
+	o := newServer(codec.Limits{}, Options{})
+	o.give([]byte("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n" + smuggled))
+	o.Last().Stream.SendHeaders(codectest.List(":status", "403"), true)
+	o.pump()
+	if len(o.Receivers) != 1 || !o.conn.Done() || !strings.Contains(string(o.Out), "connection: close\r\n") {
+		t.Fatal(o.result())
+	}
+}
+
 // plain hides CloseWrite.
 type plain struct{ p *codectest.Pipe }
 
