@@ -1,0 +1,399 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Settings are what a sidecar is told by its environment. The names are those
+// that injection writes (ISTIO_META_*, POD_*), with MESH_* for what is ours.
+type Settings struct {
+	Role   string // sidecar or router
+	Domain string // DNS domain, e.g. default.svc.cluster.local
+
+	PodName, Namespace, ServiceAccount, NodeName string
+	InstanceIPs                                  []netip.Addr
+	Workload, Owner, Cluster, Network, MeshID    string
+	Interception                                 string // REDIRECT, TPROXY, NONE
+	Labels, Annotations                          map[string]string
+	PodPorts                                     json.RawMessage
+	AppContainers                                string
+	TrustDomain                                  string
+
+	Discovery    string // host:port of xDS and CA, TLS
+	TokenFile    string
+	RootCertFile string
+	CertTTL      time.Duration
+
+	Concurrency int
+	Mark        int // socket mark that exempts the proxy from capture; 0: none
+	DNSCapture  bool
+	DNSUpstream []string
+
+	AdminAddr, StatusAddr, HealthAddr, PrometheusAddr, DNSAddr netip.AddrPort
+
+	DrainDuration         time.Duration // terminationDrainDuration
+	ExitOnZeroConnections bool
+	MinimumDrain          time.Duration
+
+	// Scrape is where the application serves its own metrics; Port 0: it does not.
+	Scrape ScrapeTarget
+	// AppPorts are to be open before the proxy calls itself ready.
+	LogLevel string
+	Version  string
+}
+
+// ScrapeTarget is an application's metrics endpoint, from its prometheus.io annotations.
+type ScrapeTarget struct {
+	Scheme, Path string
+	Port         uint16
+}
+
+// proxyConfig is what the agent itself uses of PROXY_CONFIG (ProxyConfig of the
+// mesh API, as JSON); the rest goes to the control plane untouched.
+type proxyConfig struct {
+	DiscoveryAddress         string            `json:"discoveryAddress"`
+	Concurrency              *int              `json:"concurrency"`
+	TerminationDrainDuration string            `json:"terminationDrainDuration"`
+	DrainDuration            string            `json:"drainDuration"`
+	ProxyAdminPort           int               `json:"proxyAdminPort"`
+	StatusPort               int               `json:"statusPort"`
+	ProxyMetadata            map[string]string `json:"proxyMetadata"`
+}
+
+// LoadSettings reads the environment by getenv. args are the program's
+// arguments: "proxy sidecar|router [--domain D]".
+func LoadSettings(args []string, getenv func(string) string, readFile func(string) ([]byte, error)) (Settings, error) {
+	s := Settings{
+		CertTTL: 24 * time.Hour, DrainDuration: 5 * time.Second, MinimumDrain: 5 * time.Second,
+		Concurrency: min(2, runtime.NumCPU()), TrustDomain: "cluster.local", Interception: "REDIRECT",
+		AdminAddr:      netip.MustParseAddrPort("127.0.0.1:15000"),
+		StatusAddr:     netip.MustParseAddrPort("0.0.0.0:15020"),
+		HealthAddr:     netip.MustParseAddrPort("0.0.0.0:15021"),
+		PrometheusAddr: netip.MustParseAddrPort("0.0.0.0:15090"),
+		DNSAddr:        netip.MustParseAddrPort("127.0.0.1:15053"),
+	}
+	l := loader{s: &s, getenv: getenv, readFile: readFile}
+	l.args(args)
+	l.config()
+	l.identity()
+	l.behaviour()
+	l.check()
+	return s, errors.Join(l.errs...)
+}
+
+type loader struct {
+	s        *Settings
+	getenv   func(string) string
+	readFile func(string) ([]byte, error)
+	errs     []error
+}
+
+func (l *loader) fail(format string, args ...any) {
+	l.errs = append(l.errs, fmt.Errorf(format, args...))
+}
+
+func (l *loader) args(args []string) {
+	if len(args) < 2 || args[0] != "proxy" || args[1] != "sidecar" && args[1] != "router" {
+		l.fail(`arguments %q: want "proxy sidecar" or "proxy router"`, args)
+		return
+	}
+	l.s.Role = args[1]
+	for rest := args[2:]; len(rest) > 0; rest = rest[1:] {
+		name, value, ok := strings.Cut(rest[0], "=")
+		if !ok {
+			if len(rest) < 2 {
+				l.fail("argument %s has no value", name)
+				return
+			}
+			value, rest = rest[1], rest[1:]
+		}
+		switch name {
+		case "--domain":
+			l.s.Domain = value
+		case "--log-level", "--proxyLogLevel":
+			l.s.LogLevel = value
+		default:
+			l.fail("unknown argument %s (known: --domain, --log-level)", name)
+		}
+	}
+}
+
+func (l *loader) str(dst *string, name string) {
+	if v := l.getenv(name); v != "" {
+		*dst = v
+	}
+}
+
+func (l *loader) duration(dst *time.Duration, name, value string) {
+	if value == "" {
+		return
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 0 {
+		l.fail("%s: %q is not a duration such as 5s", name, value)
+		return
+	}
+	*dst = d
+}
+
+func (l *loader) boolean(dst *bool, name string) {
+	v := l.getenv(name)
+	if v == "" {
+		return
+	}
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		l.fail("%s: %q is not true or false", name, v)
+		return
+	}
+	*dst = b
+}
+
+func (l *loader) integer(dst *int, name string, lo, hi int) {
+	v := l.getenv(name)
+	if v == "" {
+		return
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < lo || n > hi {
+		l.fail("%s: %q is not a number from %d to %d", name, v, lo, hi)
+		return
+	}
+	*dst = n
+}
+
+func (l *loader) addr(dst *netip.AddrPort, name string) {
+	v := l.getenv(name)
+	if v == "" {
+		return
+	}
+	a, err := netip.ParseAddrPort(v)
+	if err != nil {
+		l.fail("%s: %q is not an address:port", name, v)
+		return
+	}
+	*dst = a
+}
+
+func (l *loader) config() {
+	raw := l.getenv("PROXY_CONFIG")
+	if raw == "" {
+		return
+	}
+	var c proxyConfig
+	if err := json.Unmarshal([]byte(raw), &c); err != nil {
+		l.fail("PROXY_CONFIG: %v", err)
+		return
+	}
+	s := l.s
+	s.Discovery = c.DiscoveryAddress
+	if c.Concurrency != nil {
+		switch n := *c.Concurrency; {
+		case n == 0:
+			s.Concurrency = runtime.NumCPU()
+		case n < 0 || n > 256:
+			l.fail("PROXY_CONFIG: concurrency %d is not from 0 to 256", n)
+		default:
+			s.Concurrency = n
+		}
+	}
+	l.duration(&s.DrainDuration, "PROXY_CONFIG: terminationDrainDuration", c.TerminationDrainDuration)
+	port := func(dst *netip.AddrPort, name string, p int) {
+		switch {
+		case p == 0:
+		case p < 0 || p > 65535:
+			l.fail("PROXY_CONFIG: %s %d is not a port", name, p)
+		default:
+			*dst = netip.AddrPortFrom(dst.Addr(), uint16(p))
+		}
+	}
+	port(&s.AdminAddr, "proxyAdminPort", c.ProxyAdminPort)
+	port(&s.StatusAddr, "statusPort", c.StatusPort)
+	if len(c.ProxyMetadata) > 0 {
+		outer := l.getenv
+		l.getenv = func(k string) string {
+			if v := outer(k); v != "" {
+				return v
+			}
+			return c.ProxyMetadata[k]
+		}
+	}
+}
+
+func (l *loader) jsonMap(name string) map[string]string {
+	file := l.getenv(name)
+	if file == "" {
+		return nil
+	}
+	b, err := l.readFile(file)
+	if err != nil {
+		l.fail("%s: %v", name, err)
+		return nil
+	}
+	var m map[string]string
+	if json.Unmarshal(b, &m) == nil {
+		return m
+	}
+	m, err = parseDownwardAPI(string(b))
+	if err != nil {
+		l.fail("%s: %s: %v", name, file, err)
+	}
+	return m
+}
+
+// parseDownwardAPI reads the file form of the Kubernetes downward API: key="value" lines.
+func parseDownwardAPI(text string) (map[string]string, error) {
+	m := map[string]string{}
+	for _, line := range strings.Split(text, "\n") {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		k, v, ok := strings.Cut(line, "=")
+		if !ok {
+			return nil, fmt.Errorf("line %q is not key=\"value\"", line)
+		}
+		u, err := strconv.Unquote(v)
+		if err != nil {
+			return nil, fmt.Errorf("value of %s is not quoted", k)
+		}
+		m[k] = u
+	}
+	return m, nil
+}
+
+func (l *loader) identity() {
+	s := l.s
+	l.str(&s.PodName, "POD_NAME")
+	l.str(&s.Namespace, "POD_NAMESPACE")
+	l.str(&s.ServiceAccount, "SERVICE_ACCOUNT")
+	l.str(&s.NodeName, "NODE_NAME")
+	l.str(&s.TrustDomain, "TRUST_DOMAIN")
+	l.str(&s.Workload, "ISTIO_META_WORKLOAD_NAME")
+	l.str(&s.Owner, "ISTIO_META_OWNER")
+	l.str(&s.Cluster, "ISTIO_META_CLUSTER_ID")
+	l.str(&s.Network, "ISTIO_META_NETWORK")
+	l.str(&s.MeshID, "ISTIO_META_MESH_ID")
+	l.str(&s.Interception, "ISTIO_META_INTERCEPTION_MODE")
+	l.str(&s.AppContainers, "ISTIO_META_APP_CONTAINERS")
+	s.Labels = l.jsonMap("MESH_LABELS_FILE")
+	s.Annotations = l.jsonMap("MESH_ANNOTATIONS_FILE")
+	if v := l.getenv("ISTIO_META_POD_PORTS"); v != "" {
+		if !json.Valid([]byte(v)) {
+			l.fail("ISTIO_META_POD_PORTS is not JSON")
+		} else {
+			s.PodPorts = json.RawMessage(v)
+		}
+	}
+	ips := l.getenv("INSTANCE_IPS")
+	if ips == "" {
+		ips = l.getenv("INSTANCE_IP")
+	}
+	for _, v := range strings.Split(ips, ",") {
+		if v = strings.TrimSpace(v); v == "" {
+			continue
+		}
+		a, err := netip.ParseAddr(v)
+		if err != nil {
+			l.fail("INSTANCE_IP: %q is not an address", v)
+			continue
+		}
+		s.InstanceIPs = append(s.InstanceIPs, a)
+	}
+}
+
+func (l *loader) behaviour() {
+	s := l.s
+	l.str(&s.Discovery, "MESH_DISCOVERY_ADDRESS")
+	l.str(&s.TokenFile, "MESH_TOKEN_FILE")
+	l.str(&s.RootCertFile, "MESH_ROOT_CERT_FILE")
+	l.duration(&s.CertTTL, "SECRET_TTL", l.getenv("SECRET_TTL"))
+	l.integer(&s.Mark, "MESH_SO_MARK", 0, 1<<31-1)
+	l.integer(&s.Concurrency, "MESH_CONCURRENCY", 1, 256)
+	l.boolean(&s.DNSCapture, "ISTIO_META_DNS_CAPTURE")
+	l.boolean(&s.ExitOnZeroConnections, "EXIT_ON_ZERO_ACTIVE_CONNECTIONS")
+	l.duration(&s.MinimumDrain, "MINIMUM_DRAIN_DURATION", l.getenv("MINIMUM_DRAIN_DURATION"))
+	l.str(&s.LogLevel, "MESH_LOG_LEVEL")
+	l.addr(&s.AdminAddr, "MESH_ADMIN_ADDR")
+	l.addr(&s.StatusAddr, "MESH_STATUS_ADDR")
+	l.addr(&s.HealthAddr, "MESH_HEALTH_ADDR")
+	l.addr(&s.PrometheusAddr, "MESH_PROMETHEUS_ADDR")
+	l.addr(&s.DNSAddr, "MESH_DNS_ADDR")
+	for _, u := range strings.Split(l.getenv("MESH_DNS_UPSTREAMS"), ",") {
+		if u = strings.TrimSpace(u); u == "" {
+			continue
+		}
+		if a, err := netip.ParseAddr(u); err == nil {
+			u = netip.AddrPortFrom(a, 53).String()
+		}
+		s.DNSUpstream = append(s.DNSUpstream, u)
+	}
+	l.scrape()
+}
+
+// scrape reads ISTIO_PROMETHEUS_ANNOTATIONS: {"scrape":"true","path":"","port":"9090"}.
+func (l *loader) scrape() {
+	raw := l.getenv("ISTIO_PROMETHEUS_ANNOTATIONS")
+	if raw == "" {
+		return
+	}
+	var a struct{ Scrape, Scheme, Path, Port string }
+	if err := json.Unmarshal([]byte(raw), &a); err != nil {
+		l.fail("ISTIO_PROMETHEUS_ANNOTATIONS: %v", err)
+		return
+	}
+	if a.Scrape != "" && a.Scrape != "true" {
+		return
+	}
+	t := ScrapeTarget{Scheme: "http", Path: "/metrics", Port: 80}
+	if a.Scheme != "" {
+		t.Scheme = a.Scheme
+	}
+	if a.Path != "" {
+		t.Path = "/" + strings.TrimPrefix(a.Path, "/")
+	}
+	if a.Port != "" {
+		n, err := strconv.ParseUint(a.Port, 10, 16)
+		if err != nil || n == 0 {
+			l.fail("ISTIO_PROMETHEUS_ANNOTATIONS: %q is not a port", a.Port)
+			return
+		}
+		t.Port = uint16(n)
+	}
+	l.s.Scrape = t
+}
+
+func (l *loader) check() {
+	s := l.s
+	need := func(v, name string) {
+		if v == "" {
+			l.fail("%s is not set", name)
+		}
+	}
+	need(s.PodName, "POD_NAME")
+	need(s.Namespace, "POD_NAMESPACE")
+	need(s.Discovery, "MESH_DISCOVERY_ADDRESS")
+	need(s.RootCertFile, "MESH_ROOT_CERT_FILE")
+	if len(s.InstanceIPs) == 0 {
+		l.fail("INSTANCE_IP is not set")
+	}
+	if s.ServiceAccount == "" {
+		s.ServiceAccount = "default"
+	}
+	if s.Domain == "" {
+		s.Domain = s.Namespace + ".svc.cluster.local"
+	}
+	if s.Cluster == "" {
+		s.Cluster = "Kubernetes"
+	}
+}
+
+// Environ is LoadSettings on the process's own environment.
+func Environ(args []string) (Settings, error) { return LoadSettings(args, os.Getenv, os.ReadFile) }
