@@ -10,7 +10,7 @@ import (
 // COMPRESSION_ERROR (RFC 9113 §4.3): the tables are no longer in step.
 var (
 	errIndex      = errors.New("hpack: index outside of the tables")
-	errUpdateLate = errors.New("hpack: table size update after a field")
+	errUpdateLate = errors.New("hpack: table size update after a field, or a third one")
 	errUpdateSize = errors.New("hpack: table size update above the limit")
 	errNoUpdate   = errors.New("hpack: table size update missing after the limit was lowered")
 )
@@ -70,7 +70,10 @@ func (d *Decoder) SetLimit(size int) {
 func (d *Decoder) Decode(b []byte, out *header.List, lim Limits) (Block, error) {
 	d.block, d.lim = Block{}, lim
 	var err error
-	for len(b) > 0 && b[0]&0xe0 == 0x20 {
+	for updates := 0; len(b) > 0 && b[0]&0xe0 == 0x20; updates++ {
+		if updates == 2 { // the smallest size in between and the last one
+			return d.block, errUpdateLate
+		}
 		if b, err = d.sizeUpdate(b); err != nil {
 			return d.block, err
 		}

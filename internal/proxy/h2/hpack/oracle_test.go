@@ -143,6 +143,9 @@ func FuzzDecode(f *testing.F) {
 			if err != nil && (err == errUpdateLate || err == errInteger) {
 				return // we are stricter
 			}
+			if xerr != nil && strings.Contains(xerr.Error(), "size update MUST occur") {
+				return // x/net takes a second update only while its table is empty
+			}
 			if (err == nil) != (xerr == nil) {
 				t.Fatalf("ours: %v, oracle: %v in % x", err, xerr, block)
 			}

@@ -171,6 +171,7 @@ func TestBlocksRefused(t *testing.T) {
 		"name missing":                      "00",
 		"update after a field":              "8220",
 		"update above the limit":            "3fe21f",
+		"three updates":                     "202020 82",
 		"Huffman: EOS inside":               "0084 ffff ffff 00",
 		"Huffman: padding of eight bits":    "0082 1fff 00",
 		"Huffman: padding not ones":         "0081 1e 00",
