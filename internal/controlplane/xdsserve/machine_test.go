@@ -155,16 +155,26 @@ func (r *robot) recv() (*discoveryv3.DeltaDiscoveryResponse, error) {
 	return resp, nil
 }
 
-// settle answers everything until the server has nothing more to say.
+// settle answers everything until the server has nothing more to say. One quiet
+// round is not enough: removed clusters go when nothing else is left to send, so
+// they may come after a probe.
 func (r *robot) settle(probe int) error {
+	silent := 0
 	for round := 0; ; round++ {
 		for _, u := range machineTypes {
 			r.answer(u)
 		}
 		u := fmt.Sprintf("type.googleapis.com/test.Probe%d.%d", probe, round)
 		r.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: u, ResourceNamesSubscribe: []string{"x"}})
-		if quiet, err := r.recvUntil(u); quiet || err != nil {
+		quiet, err := r.recvUntil(u)
+		if err != nil {
 			return err
+		}
+		if silent++; !quiet {
+			silent = 0
+		}
+		if silent == 3 {
+			return nil
 		}
 	}
 }

@@ -29,6 +29,8 @@ func TestSotW(t *testing.T) {
 			c.request(TypeEndpoint, r.GetVersionInfo(), r.GetNonce(), "", "a", "b", "c")
 			r = c.want(TypeEndpoint, "c2")
 			c.request(TypeEndpoint, r.GetVersionInfo(), r.GetNonce(), "", "c")
+			c.request(TypeSecret, "", "", "", "absent") // once it is answered, so is the request before
+			c.want(TypeSecret)
 			m.put(TypeEndpoint, "a", "a3", "c", "c3")
 			c.want(TypeEndpoint, "c3")
 		},
