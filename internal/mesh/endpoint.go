@@ -1,0 +1,121 @@
+package mesh
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Health of an endpoint.
+type Health string
+
+// Healths. Unhealthy endpoints are sent to proxies only where they can still be
+// of use: with publishNotReadyAddresses they are healthy, draining ones keep
+// their persistent sessions.
+const (
+	Healthy   Health = "healthy"
+	Unhealthy Health = "unhealthy"
+	Draining  Health = "draining"
+)
+
+// TLS modes of an endpoint: the value of the label security.istio.io/tlsMode and
+// of the endpoint metadata that automatic mTLS matches.
+const (
+	TLSModeIstio    = "istio"
+	TLSModeDisabled = "disabled"
+)
+
+// Locality is where a workload runs.
+type Locality struct {
+	Region, Zone, Subzone string
+}
+
+// ParseLocality reads region/zone/subzone, trailing parts optional.
+func ParseLocality(s string) Locality {
+	p := strings.SplitN(s, "/", 3)
+	p = append(p, "", "")
+	return Locality{p[0], p[1], p[2]}
+}
+
+// String prints region/zone/subzone without empty trailing parts.
+func (l Locality) String() string {
+	return strings.TrimRight(l.Region+"/"+l.Zone+"/"+l.Subzone, "/")
+}
+
+// Endpoint is one address and port where a service answers. Read-only.
+type Endpoint struct {
+	// Address is an IP, or a host name where the service resolves by DNS, or the
+	// absolute path of a Unix socket (Port is 0 then).
+	Address string
+	Port    uint32
+	// PortName and ServicePort name the port of the service that this endpoint serves.
+	PortName    string
+	ServicePort uint32
+	Labels      map[string]string
+	Namespace   string
+	Workload    string // name of the workload (deployment), for telemetry
+	Hostname    string // pod hostname of a headless service's endpoint
+	Pod         string // namespace/name of the pod, when there is one
+	// ServiceAccount is the SPIFFE ID of the workload, "" when unknown.
+	ServiceAccount string
+	Locality       Locality
+	Network        string
+	Cluster        string // cluster ID
+	Weight         uint32 // 0 means 1
+	Health         Health
+	TLSMode        string
+}
+
+// Equal compares everything.
+func (e *Endpoint) Equal(f *Endpoint) bool {
+	return e == f || e.Address == f.Address && e.Port == f.Port && e.PortName == f.PortName &&
+		e.ServicePort == f.ServicePort && e.Namespace == f.Namespace && e.Workload == f.Workload &&
+		e.Hostname == f.Hostname && e.Pod == f.Pod && e.ServiceAccount == f.ServiceAccount &&
+		e.Locality == f.Locality && e.Network == f.Network && e.Cluster == f.Cluster &&
+		e.Weight == f.Weight && e.Health == f.Health && e.TLSMode == f.TLSMode &&
+		maps.Equal(e.Labels, f.Labels)
+}
+
+// EndpointSet is all endpoints of one service, of all its ports, sorted by
+// service port and address. Read-only.
+type EndpointSet struct {
+	Service   string // ServiceKey
+	Endpoints []*Endpoint
+}
+
+// CollectionKey makes endpoint sets usable in collections.
+func (s *EndpointSet) CollectionKey() string { return s.Service }
+
+// Equal compares all endpoints.
+func (s *EndpointSet) Equal(t *EndpointSet) bool {
+	return s == t || s.Service == t.Service && slices.EqualFunc(s.Endpoints, t.Endpoints, (*Endpoint).Equal)
+}
+
+// Port returns the endpoints of one service port.
+func (s *EndpointSet) Port(number uint32) []*Endpoint {
+	if s == nil {
+		return nil
+	}
+	var out []*Endpoint
+	for _, e := range s.Endpoints {
+		if e.ServicePort == number {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// ServiceAccounts are the distinct SPIFFE IDs of the endpoints, sorted: whom a
+// client must expect at the other end.
+func (s *EndpointSet) ServiceAccounts() []string {
+	if s == nil {
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, e := range s.Endpoints {
+		if e.ServiceAccount != "" {
+			seen[e.ServiceAccount] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
