@@ -25,6 +25,9 @@ type Document struct {
 	Object      *Object
 	Pos         diag.Pos
 	Diagnostics []diag.Diagnostic
+	// Foreign is true for an object without apiVersion and kind: most likely
+	// another tool's file rather than a mistake.
+	Foreign bool
 }
 
 // Decode reads the objects of a YAML or JSON stream: several documents, lists
@@ -138,6 +141,7 @@ func (d *decoder) document(root *node, errs []*syntaxError, depth int) {
 		d.docs = append(d.docs, doc)
 		return
 	}
+	doc.Foreign = root.child("apiVersion") == nil && root.child("kind") == nil
 	doc.Key = Key{Kind: kindOf(root), Name: nameOf(root), Namespace: namespaceOf(root)}
 	info := InfoOf(doc.Key.Kind)
 	if doc.Key.Namespace == "" && (info == nil || info.Namespaced) {
