@@ -53,11 +53,15 @@ func (c *conn) dataFits(s *stream, h frameHeader) bool {
 }
 
 func (c *conn) beginContent(s *stream, h frameHeader) {
-	c.left, c.pad = int(h.length), 0
+	n := int(h.length)
+	if h.has(flagPadded) {
+		c.left, c.state = n, readPadLen
+		return
+	}
+	c.pad = 0
 	switch {
-	case h.has(flagPadded):
-		c.state = readPadLen
-	case c.left > 0:
+	case !c.lengthFits(s, n): // it is skipped
+	case n > 0:
 		c.budgets[FloodPing].credit(1) // peers measure the link by a PING next to data
 		c.state = readData
 	default:
@@ -72,15 +76,33 @@ func (c *conn) feedPadLen(b []byte) []byte {
 		c.fail(ProtocolError, "http2.padding_too_long")
 		return b
 	}
-	c.left -= c.pad
-	c.state = readData
-	if c.left == 0 {
+	n := c.left - c.pad
+	s := c.streams.get(c.frame.stream) // it may have been reset since
+	switch {
+	case s == nil || s.remoteEnd || !c.lengthFits(s, n):
+		c.skip(c.left)
+	case n > 0:
+		c.left, c.state = n, readData
+	default:
 		c.skip(c.pad)
-		if s := c.streams.get(c.frame.stream); s != nil && !s.remoteEnd {
-			c.emptyContent(s)
-		}
+		c.emptyContent(s)
 	}
 	return b[1:]
+}
+
+// lengthFits checks n bytes of content against content-length and the kind of
+// message (RFC 9113 §8.1.1), before any of them is passed on: so it does not
+// matter in which pieces they come.
+func (c *conn) lengthFits(s *stream, n int) bool {
+	bad := s.noBody && n > 0
+	if s.want >= 0 {
+		s.want -= int64(n)
+		bad = bad || s.want < 0 || c.frame.has(flagEndStream) && s.want != 0
+	}
+	if bad {
+		return c.streamError(s, ProtocolError, codec.ResetProtocol)
+	}
+	return true
 }
 
 // emptyContent ends a DATA frame that has no content.
@@ -100,8 +122,7 @@ func (c *conn) feedData(b []byte) []byte {
 	if last {
 		c.skip(c.pad)
 	}
-	s := c.streams.get(c.frame.stream) // it may have been reset since
-	if s != nil && !s.remoteEnd {
+	if s := c.streams.get(c.frame.stream); s != nil && !s.remoteEnd {
 		c.deliver(s, piece, last && c.frame.has(flagEndStream))
 		if last {
 			c.consumed(s)
@@ -110,18 +131,8 @@ func (c *conn) feedData(b []byte) []byte {
 	return b[len(piece):]
 }
 
-// deliver passes content on, if content-length agrees (RFC 9113 §8.1.1).
+// deliver passes content on.
 func (c *conn) deliver(s *stream, b []byte, end bool) {
-	if s.noBody && len(b) > 0 {
-		c.streamError(s, ProtocolError, codec.ResetProtocol)
-		return
-	}
-	if s.want >= 0 {
-		if s.want -= int64(len(b)); s.want < 0 || end && s.want != 0 {
-			c.streamError(s, ProtocolError, codec.ResetProtocol)
-			return
-		}
-	}
 	recv := s.recv
 	if end {
 		c.endRemote(s)
