@@ -77,7 +77,7 @@ func classify(err error) error {
 		return fail(ReasonAlert, errors.New(strings.TrimPrefix(op.Err.Error(), "tls: ")))
 	}
 	var rh tls.RecordHeaderError
-	if errors.As(err, &rh) {
+	if errors.As(err, &rh) && rh.Conn != nil { // set only for a first record of another protocol
 		return fail(ReasonNotTLS, err)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
