@@ -1,7 +1,9 @@
 package mesh
 
 import (
+	"maps"
 	"slices"
+	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 )
@@ -41,4 +43,77 @@ func (v *VirtualService) AppliesTo(gateway string) bool { return slices.Contains
 // Destinations visits every destination that the routes name.
 func (v *VirtualService) Destinations(visit func(d *networking.Destination, path string)) {
 	visitDestinations(v.Spec, visit)
+}
+
+// QualifyGateway makes namespace/name of a gateway reference; "mesh" stays.
+// The old form name.namespace.svc.domain is understood too.
+func QualifyGateway(name, namespace string) string {
+	if name == MeshGateway || strings.Contains(name, "/") {
+		return strings.TrimPrefix(name, "./")
+	}
+	if parts := strings.SplitN(name, ".", 3); len(parts) >= 2 {
+		return parts[1] + "/" + parts[0]
+	}
+	return namespace + "/" + name
+}
+
+// FindVirtualServices returns the objects that apply to a host at a gateway for
+// a client namespace, the deciding one first: the most specific of its hosts
+// that covers host counts, then Origin. For MeshGateway only the first decides,
+// the others are conflicts; at other gateways the routes of all that have the
+// same best host are tried in turn. all may be in any order.
+func FindVirtualServices(all []*VirtualService, host, gateway, clientNamespace string) []*VirtualService {
+	type candidate struct {
+		vs   *VirtualService
+		best string
+	}
+	var found []candidate
+	for _, v := range all {
+		if !v.AppliesTo(gateway) || !v.ExportTo.To(clientNamespace) {
+			continue
+		}
+		if best, ok := MostSpecific(v.Hosts, host); ok {
+			found = append(found, candidate{v, best})
+		}
+	}
+	slices.SortFunc(found, func(a, b candidate) int {
+		if c := MoreSpecificHost(a.best, b.best); c != 0 {
+			return c
+		}
+		return a.vs.Origin.compare(b.vs.Origin)
+	})
+	var out []*VirtualService
+	for _, f := range found {
+		if f.best == found[0].best {
+			out = append(out, f.vs)
+		}
+	}
+	return out
+}
+
+// SourceLabels are the labels of callers that the object's matches look at.
+func (v *VirtualService) SourceLabels() []string {
+	seen := map[string]bool{}
+	for _, r := range v.Spec.GetHttp() {
+		for _, m := range r.Match {
+			collectKeys(seen, m.SourceLabels)
+		}
+	}
+	for _, r := range v.Spec.GetTls() {
+		for _, m := range r.Match {
+			collectKeys(seen, m.SourceLabels)
+		}
+	}
+	for _, r := range v.Spec.GetTcp() {
+		for _, m := range r.Match {
+			collectKeys(seen, m.SourceLabels)
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+func collectKeys(into map[string]bool, labels map[string]string) {
+	for k := range labels {
+		into[k] = true
+	}
 }
