@@ -1,0 +1,201 @@
+package xdsgen
+
+import (
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/meshctl/meshctl/internal/mesh"
+)
+
+// Common is what every generator reads; one value serves all proxies of a dialect.
+type Common struct {
+	Mesh    *mesh.MeshConfig
+	Dialect mesh.Dialect
+}
+
+// Node is what of a proxy changes the resources it shares with its class.
+// Nothing in it tells replicas of one workload apart.
+type Node struct {
+	Type      mesh.ProxyType
+	Namespace string
+	// DNSDomain is <namespace>.svc.<cluster domain>; it decides about short names.
+	DNSDomain string
+	// Labels are looked at by sourceLabels of routes only.
+	Labels map[string]string
+	// Interception is the capture mode; "" means REDIRECT.
+	Interception string
+	HTTP10       bool
+}
+
+// Destination is what a generator must know of a host that routes lead to.
+type Destination struct {
+	Service *mesh.Service           // nil when no service has the host
+	Policy  *mesh.DestinationPolicy // nil when no rule speaks of it
+}
+
+// Destinations are the hosts that routes name, by fully qualified host.
+type Destinations map[string]Destination
+
+// ClusterInput is a port of a service, whole or one subset.
+type ClusterInput struct {
+	Common
+	Service *mesh.Service
+	Port    mesh.Port
+	Subset  string                  // "" for the whole service
+	Policy  *mesh.DestinationPolicy // may be nil
+	// ServiceAccounts are the SPIFFE IDs of the endpoints (EndpointSet.ServiceAccounts);
+	// with those of Service.SubjectAltNames they are the identities that are accepted.
+	ServiceAccounts []string
+	// AutoMTLS: endpoints that announce mTLS are called with it. True when
+	// MeshConfig.enableAutoMtls is and the port's workloads do not have DISABLE.
+	AutoMTLS bool
+	// Credentials: credentialName may be used (gateways, and sidecars by a rule
+	// with a workloadSelector); otherwise it is refused.
+	Credentials bool
+	// Endpoints of the port, needed for services that are resolved by DNS only.
+	Endpoints []*mesh.Endpoint
+}
+
+// StaticInput is what the clusters without a service depend on.
+type StaticInput struct {
+	Common
+	Type mesh.ProxyType
+}
+
+// EndpointsInput is the endpoints of one cluster as one client sees them.
+type EndpointsInput struct {
+	Common
+	Service *mesh.Service
+	Port    mesh.Port
+	Subset  string
+	Policy  *mesh.DestinationPolicy // may be nil
+	// Endpoints are those of the port (EndpointSet.Port), not yet filtered by subset.
+	Endpoints []*mesh.Endpoint
+	AutoMTLS  bool // as in ClusterInput
+	// Client is where the client runs. It matters only if LocalityMatters says
+	// so for this input; leave it zero otherwise, so that results can be shared.
+	Client       mesh.Locality
+	ClientLabels map[string]string
+}
+
+// RouteHost is one host of a route configuration.
+type RouteHost struct {
+	// Host is the service's, or one of the virtual service's that no service has
+	// (Service is nil then).
+	Host           string
+	Service        *mesh.Service
+	VirtualService *mesh.VirtualService // nil: one route to the service
+}
+
+// VirtualHostInput is one host on one port.
+type VirtualHostInput struct {
+	Common
+	Node Node
+	RouteHost
+	Port uint32
+	// Sniffed: the route configuration is that of this service alone
+	// (<host>:<port>), behind a listener that found HTTP by its first bytes.
+	Sniffed      bool
+	Destinations Destinations
+}
+
+// RouteInput is a route configuration of a sidecar.
+type RouteInput struct {
+	Common
+	Node Node
+	// Name is the port in decimal, or <host>:<port> for a sniffed service.
+	Name         string
+	Port         uint32
+	Hosts        []RouteHost
+	Destinations Destinations
+	// RegistryOnly: requests for unknown hosts are refused (MeshConfig.RegistryOnly).
+	RegistryOnly bool
+}
+
+// OutboundService is a service that a sidecar imports.
+type OutboundService struct {
+	Service *mesh.Service
+	// Policy is looked at for connection limits of TCP; may be nil.
+	Policy *mesh.DestinationPolicy
+	// Endpoints, needed for headless services with TCP ports only.
+	Endpoints []*mesh.Endpoint
+}
+
+// OutboundInput is all that decides about the outbound listeners of a class.
+type OutboundInput struct {
+	Common
+	Node     Node
+	Services []OutboundService
+	// VirtualServices that apply to sidecars and have tls or tcp routes. The first
+	// of a host counts, in the order of Origin.
+	VirtualServices []*mesh.VirtualService
+	Destinations    Destinations
+	// Egress are a Sidecar's listeners that name a port; nil without one.
+	Egress       []mesh.EgressListener
+	RegistryOnly bool
+	Telemetry    mesh.Telemetry
+}
+
+// ServiceRef names a service in metadata.
+type ServiceRef struct {
+	Host, Name, Namespace string
+}
+
+// InboundPort is a port on which the workload is called.
+type InboundPort struct {
+	// Port is the workload's own: the target port of services, or the port of a
+	// Sidecar's ingress listener.
+	Port     uint32
+	Name     string // of the port, for statistics; may be empty
+	Protocol mesh.Protocol
+	// Services that lead here, the deciding one first; empty for a Sidecar's ingress.
+	Services []ServiceRef
+	// ServicePort is the port of the first service, named in the default route.
+	ServicePort uint32
+	// Ingress is set for listeners that a Sidecar defines.
+	Ingress *networking.IstioIngressListener
+}
+
+// InboundInput is what decides about the inbound side of a workload.
+type InboundInput struct {
+	Common
+	Node      Node
+	Ports     []InboundPort
+	Authn     mesh.AuthnPolicy
+	Authz     mesh.AuthzPolicies
+	Telemetry mesh.Telemetry
+	// ConnectionPool is the Sidecar's inboundConnectionPool; may be nil.
+	ConnectionPool *networking.ConnectionPoolSettings
+}
+
+// GatewayInput is what decides about a gateway's listeners and routes.
+type GatewayInput struct {
+	Common
+	Node Node
+	// Servers of all Gateways that select the proxy.
+	Servers []mesh.GatewayServer
+	// VirtualServices that name one of the Gateways and are exported to the proxy.
+	VirtualServices []*mesh.VirtualService
+	Destinations    Destinations
+	Authz           mesh.AuthzPolicies
+	Telemetry       mesh.Telemetry
+}
+
+// SecretInput is a certificate under the name by which a proxy asks for it.
+type SecretInput struct {
+	// Name is the SDS name: kubernetes://[namespace/]name, with the suffix -cacert
+	// when only the CA is wanted.
+	Name        string
+	Certificate *mesh.Certificate
+}
+
+// NameTableService is a service with what its DNS answers depend on.
+type NameTableService struct {
+	Service *mesh.Service
+	// Endpoints, needed for headless services only.
+	Endpoints []*mesh.Endpoint
+}
+
+// NameTableInput is what decides about a class's name table.
+type NameTableInput struct {
+	Services []NameTableService
+}
