@@ -80,6 +80,7 @@ type Operator uint8
 const (
 	OpLiteral Operator = iota
 	OpReq
+	OpReqWithoutQuery
 	OpResp
 	OpTrailer
 	OpStartTime

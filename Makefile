@@ -1,0 +1,63 @@
+# Everything here is a plain go command with its flags remembered.
+.DEFAULT_GOAL := help
+
+GO      ?= go
+BIN     := bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/meshctl/meshctl/internal/version.Version=$(VERSION)
+BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 16
+
+.PHONY: build
+build: ## build meshctl, meshd, meshproxy and bookinfo into bin/
+	$(BUILD) -o $(BIN)/ ./cmd/meshctl ./cmd/meshd ./cmd/meshproxy ./samples/bookinfo/cmd/bookinfo
+
+.PHONY: up
+up: build ## a whole mesh with Bookinfo on this machine, in the background
+	$(BIN)/meshctl up samples/bookinfo
+
+.PHONY: down
+down: build ## end it; nothing is left behind
+	$(BIN)/meshctl down
+
+.PHONY: test
+test: ## vet and all unit, property and script tests
+	$(GO) vet ./...
+	$(GO) test ./...
+
+.PHONY: race
+race: ## the same tests under the race detector
+	$(GO) test -race ./...
+
+.PHONY: e2e
+e2e: build ## end to end: real namespaces, real traffic, every Bookinfo manifest
+	MESH_BIN=$(CURDIR)/$(BIN) $(GO) test -tags e2e -count=1 -timeout 30m ./test/e2e/...
+
+.PHONY: interop
+interop: ## a stock Envoy takes everything that is generated (needs envoy; see docs/testing.md)
+	MESH_REQUIRE_ENVOY=1 $(GO) test -count=1 ./test/interop/... ./internal/controlplane/...
+
+.PHONY: bench
+bench: build ## native proxy against a stock Envoy, and the control plane; writes docs/benchmarks.md
+	$(GO) run ./test/bench -out docs/benchmarks.md
+
+.PHONY: golden
+golden: ## rewrite golden files; look at the difference before committing
+	UPDATE_GOLDEN=1 $(GO) test ./...
+
+.PHONY: lint
+lint: ## golangci-lint at the version pinned here
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2 run ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for a short while
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep ^Fuzz); do \
+	  echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 10s $$p || exit 1; done; done
+
+.PHONY: tidy
+tidy: ## go.mod and formatting as they should be
+	$(GO) mod tidy
+	gofmt -w $$(git ls-files '*.go')
