@@ -227,6 +227,36 @@ func TestWindowUpdatesForData(t *testing.T) {
 	}
 }
 
+// TestFloodDataDribble: a peer that opens the window by single bytes makes us
+// send crumbs (CVE-2019-9511).
+func TestFloodDataDribble(t *testing.T) {
+	t.Parallel()
+	p := answering(t, 1, 0, codec.Limits{})
+	p.log.Last().Stream.SendData(make([]byte, 100000), true)
+	steps, err := floodUntil(p, 100000, func(int) { p.must(p.fr.WriteWindowUpdate(1, 1)) })
+	expectFlood(p, FloodWindow, 1000, steps, err)
+}
+
+// TestStalledStreamsExpire: a peer that never takes the end of an answer holds
+// its stream only for so long.
+func TestStalledStreamsExpire(t *testing.T) {
+	t.Parallel()
+	p := answering(t, 3, 10, codec.Limits{})
+	for _, r := range p.log.Receivers[:2] {
+		r.Stream.SendData(make([]byte, 30), true)
+	}
+	p.log.Receivers[2].Stream.SendData(make([]byte, 30), false) // its owner has a timer
+	p.sent()
+	p.now += 9 * second
+	p.must(p.fr.WriteWindowUpdate(3, 10))
+	p.must(p.feed())
+	p.now += 2 * second
+	if n := p.srv.ExpireStalled(10 * second); n != 1 || p.stat.Stalled != 1 || p.srv.Streams() != 2 {
+		t.Errorf("%d expired", n)
+	}
+	p.check("DATA 3 10\nRST_STREAM 1 CANCEL\n", "1 reset local_reset\n")
+}
+
 func TestFloodStrayFrames(t *testing.T) {
 	t.Parallel()
 	p := ofServer(t, codec.Limits{}, Options{})

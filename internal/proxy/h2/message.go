@@ -28,7 +28,7 @@ func (c *conn) checkRequest(l *header.List, end bool) (want int64, connect, ok b
 	if !checkFields(l) || !normalizeHost(l, p[header.Authority]) {
 		return 0, false, false
 	}
-	joinCookies(l)
+	c.joinCookies(l)
 	if connect {
 		return -1, true, true
 	}
@@ -137,7 +137,7 @@ func normalizeHost(l *header.List, authority []byte) bool {
 	}
 	if hosts == 1 {
 		if authority == nil {
-			l.AddID(header.Authority, bytes.Clone(host))
+			l.AddID(header.Authority, host)
 		}
 		l.Remove(header.Host)
 	}
@@ -145,18 +145,23 @@ func normalizeHost(l *header.List, authority []byte) bool {
 }
 
 // joinCookies makes one field of several (RFC 9113 §8.2.3).
-func joinCookies(l *header.List) {
+func (c *conn) joinCookies(l *header.List) {
 	if l.Count(header.Cookie) < 2 {
 		return
 	}
-	var all []byte
-	for v := range func(yield func([]byte) bool) { l.Values("cookie", yield) } {
-		if all != nil {
+	all := c.opt.Pool.getBuffer()
+	for i := range l.RawLen() {
+		id, _, value, ok := l.Raw(i)
+		if !ok || id != header.Cookie {
+			continue
+		}
+		if len(all) > 0 {
 			all = append(all, "; "...)
 		}
-		all = append(all, v...)
+		all = append(all, value...)
 	}
 	l.Set(header.Cookie, all)
+	c.opt.Pool.putBuffer(all)
 }
 
 // contentLength returns the announced length, -1 if there is none. Several

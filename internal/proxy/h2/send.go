@@ -12,6 +12,9 @@ const (
 	// maxDataFrame bounds DATA frames even if the peer takes larger ones, so that
 	// streams take turns.
 	maxDataFrame = 64 << 10
+	// crumb is the size below which a DATA frame is too small to be worth a
+	// WINDOW_UPDATE.
+	crumb = 256
 )
 
 // SendHeaders sends a head.
@@ -28,11 +31,19 @@ func (s *stream) SendHeaders(h *header.List, end bool) {
 		c.number(s)
 		method := h.Get(header.Method)
 		s.headMethod, s.connect = string(method) == "HEAD", string(method) == "CONNECT"
-	} else if v := h.Get(header.Status); len(v) == 3 && v[0] == '1' {
-		if !s.sentHead {
-			c.writeHeaders(s.id, h, false, kind)
-		}
+	} else if s.sentHead {
 		return
+	} else if v := h.Get(header.Status); len(v) == 3 && v[0] == '1' {
+		if string(v) != "101" {
+			c.writeHeaders(s.id, h, false, kind)
+			return
+		}
+		// HTTP/2 has no 101: a tunnel is opened by 200 (RFC 8441 §5).
+		if !s.connect {
+			s.Reset(codec.ResetProtocol)
+			return
+		}
+		h.SetString(header.Status, "200")
 	}
 	s.sentHead = true
 	c.writeHeaders(s.id, h, end, kind)
@@ -51,7 +62,7 @@ func (s *stream) SendData(b []byte, end bool) {
 	if s.pending == 0 {
 		if len(b) == 0 {
 			if end {
-				c.writeData(s, nil, true)
+				c.writeData(s, nil, true, false)
 				c.endLocal(s)
 			}
 			return
@@ -63,6 +74,7 @@ func (s *stream) SendData(b []byte, end bool) {
 		}
 	}
 	s.store(b)
+	s.progress = c.opt.Now()
 	if s.pending > c.lim.HighWater {
 		s.above = true
 	}
@@ -94,7 +106,7 @@ func (c *conn) sendNow(s *stream, b []byte, end bool) []byte {
 			break
 		}
 		last := end && n == len(b)
-		c.writeData(s, b[:n], last)
+		c.writeData(s, b[:n], last, n < len(b))
 		if b = b[n:]; last {
 			c.endLocal(s)
 		}
@@ -132,6 +144,9 @@ func (c *conn) pump() {
 			continue // WINDOW_UPDATE or SETTINGS will queue it again
 		}
 		c.writePending(s, n)
+		if s.localEnd {
+			s.progress = c.opt.Now()
+		}
 		switch {
 		case s.pending == 0 && s.hasTrailers:
 			c.writeHeaders(s.id, &s.trailers, true, trailers)
@@ -150,6 +165,34 @@ func (c *conn) pump() {
 	}
 }
 
+// ExpireStalled resets the streams whose owner has sent all, but whose peer has
+// taken none of it for longer than limit, in nanoseconds, and returns their
+// number. Their owners are done and watch them no more, so the owner of the
+// connection calls this from a timer.
+func (c *conn) ExpireStalled(limit int64) int {
+	n, now := 0, int64(0)
+	for s := c.all.head; s != nil; {
+		next := s.next
+		if s.localEnd && s.pending > 0 {
+			if now == 0 {
+				now = c.opt.Now()
+			}
+			if now-s.progress > limit {
+				c.opt.Stats.Stalled++
+				c.recent.add(s.id, true)
+				recv, id := s.recv, s.id
+				c.closeStream(s)
+				c.writeReset(id, Cancel)
+				recv.OnReset(codec.ResetLocal)
+				n++
+				next = c.all.head // the event may have changed the list
+			}
+		}
+		s = next
+	}
+	return n
+}
+
 // writePending writes one frame of n bytes from what the stream has waiting.
 func (c *conn) writePending(s *stream, n int) {
 	var flags uint8
@@ -158,7 +201,7 @@ func (c *conn) writePending(s *stream, n int) {
 	}
 	buf := c.t.Buffer()
 	*buf = appendFrameHeader(*buf, n, frameData, flags, s.id)
-	c.sent(s, n)
+	c.sent(s, n, n < s.pending)
 	s.pending -= n
 	for n > 0 {
 		k := s.head
@@ -174,22 +217,26 @@ func (c *conn) writePending(s *stream, n int) {
 	}
 }
 
-func (c *conn) writeData(s *stream, b []byte, end bool) {
+func (c *conn) writeData(s *stream, b []byte, end, cut bool) {
 	var flags uint8
 	if end {
 		flags = flagEndStream
 	}
 	buf := c.t.Buffer()
 	*buf = appendFrameHeader(*buf, len(b), frameData, flags, s.id)
-	c.sent(s, len(b))
+	c.sent(s, len(b), cut)
 	c.write(b)
 }
 
-// sent accounts for a DATA frame.
-func (c *conn) sent(s *stream, n int) {
+// sent accounts for a DATA frame of n bytes, of which there were more if cut is
+// true. Each allows the peer some WINDOW_UPDATE frames, unless the peer itself
+// has cut it to crumbs by its window (data dribble, CVE-2019-9511).
+func (c *conn) sent(s *stream, n int, cut bool) {
 	s.sendWin -= n
 	c.sendWin -= n
-	c.budgets[FloodWindow].credit(4)
+	if !cut || n >= crumb {
+		c.budgets[FloodWindow].credit(4)
+	}
 }
 
 // write queues content behind its frame header.

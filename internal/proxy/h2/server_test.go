@@ -226,6 +226,22 @@ func TestExtendedConnect(t *testing.T) {
 		`1 headers :method="CONNECT" :authority="svc" :scheme="http" :path="/chat" :protocol="websocket" content-length="1"`+"\n1 data \"frame\"\n")
 }
 
+// TestSwitchingProtocols: HTTP/2 has no status 101.
+func TestSwitchingProtocols(t *testing.T) {
+	t.Parallel()
+	p := ofServer(t, codec.Limits{}, Options{ConnectProtocol: true})
+	p.headers(1, false, p.block(":method", "CONNECT", ":authority", "svc", ":scheme", "http", ":path", "/chat", ":protocol", "websocket"))
+	p.headers(3, false, p.get())
+	p.must(p.feed())
+	for _, r := range p.log.Receivers {
+		r.Stream.SendHeaders(list(":status", "101", "upgrade", "websocket", "connection", "upgrade"), false)
+		r.Stream.SendHeaders(list(":status", "500"), false) // a second head is not sent
+	}
+	if got, want := p.sent(), "HEADERS 1 :status=200\nRST_STREAM 3 PROTOCOL_ERROR\n"; got != want {
+		t.Errorf("sent\n%s", got)
+	}
+}
+
 // TestContentLengthMismatch: bodies must be as long as announced (RFC 9113 §8.1.1).
 func TestContentLengthMismatch(t *testing.T) {
 	t.Parallel()

@@ -22,6 +22,7 @@ type stream struct {
 	trailers   header.List
 	want       int64 // bytes of body still to come by content-length, -1 if unknown
 	interim    int   // 1xx responses received
+	progress   int64 // when waiting data was last added to or, once it is all, sent
 
 	queued      bool
 	hasTrailers bool // trailers wait behind data
