@@ -7,14 +7,6 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 )
 
-// Problem is something wrong with an object that only other objects show.
-type Problem struct {
-	Field   string // path in the object
-	Message string
-	Effect  string
-	Fix     string
-}
-
 // ResolveVirtualService qualifies the names of a VirtualService and inlines its
 // delegates, which find returns by namespace and name (nil: there is none). A
 // delegate that is missing, or that has hosts of its own, or delegates in turn, is

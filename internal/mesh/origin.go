@@ -141,3 +141,12 @@ type (
 	// TelemetryConfig is a Telemetry object.
 	TelemetryConfig = Config[*telemetry.Telemetry]
 )
+
+// Problem is something wrong with an object that only other objects, or what is
+// built so far, show.
+type Problem struct {
+	Field   string // path in the object, may be empty
+	Message string // what is wrong
+	Effect  string // what it does to traffic
+	Fix     string // the next step
+}

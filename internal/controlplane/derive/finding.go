@@ -1,0 +1,236 @@
+package derive
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/meshctl/meshctl/internal/collection"
+	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/mesh"
+	"github.com/meshctl/meshctl/internal/resource"
+)
+
+// Codes of findings. IST codes are Istio's, where the finding is the same.
+const (
+	codeNotFound    = "IST0101"
+	codeConflict    = "IST0109"
+	codeUnsupported = "MSH0201" // a policy needs what is not built; it fails closed
+	codeDelegate    = "MSH0202"
+	codeRules       = "MSH0203" // DestinationRules of one host say different things
+	codeIgnored     = "MSH0204" // a kind or field has no effect
+)
+
+// Finding is a Diagnostic in a collection.
+type Finding struct {
+	Key string
+	diag.Diagnostic
+}
+
+// CollectionKey makes findings usable in collections.
+func (f *Finding) CollectionKey() string { return f.Key }
+
+// Equal compares everything.
+func (f *Finding) Equal(h *Finding) bool { return f.Key == h.Key && f.Diagnostic == h.Diagnostic }
+
+// finder makes the findings of one object.
+type finder struct {
+	origin mesh.Origin
+	fields mesh.Fields
+	kind   string // of finding, part of the key
+	out    []*Finding
+}
+
+func (f *finder) add(code string, severity diag.Severity, p mesh.Problem) {
+	pos := f.origin.Pos
+	if f.fields != nil && p.Field != "" {
+		if at := f.fields.Lookup(p.Field); !at.IsZero() {
+			pos = at
+		}
+	}
+	f.out = append(f.out, &Finding{
+		Key: f.origin.Key() + "/" + f.kind + "/" + strconv.Itoa(len(f.out)),
+		Diagnostic: diag.Diagnostic{
+			Code: code, Severity: severity, Object: f.origin.Ref(), Pos: pos, Field: p.Field,
+			Message: p.Message, Effect: p.Effect, Fix: p.Fix,
+		},
+	})
+}
+
+// findings derives what is wrong with objects that only other objects show.
+func findings(g *collection.Graph, m *Mesh, in *Inputs, resolved collection.Collection[*resolvedVS], policies collection.Collection[*guarded]) {
+	byHost := collection.NewIndex(m.VirtualServices, "host", func(v *mesh.VirtualService) []string { return v.Hosts })
+	rulesByHost := collection.NewIndex(m.DestinationRules, "host", func(d *mesh.DestinationRule) []string { return []string{d.Host} })
+	routes := collection.DeriveMany(g, "virtual-service-findings", resolved, func(c *collection.Ctx, r *resolvedVS) []*Finding {
+		f := &finder{origin: r.vs.Origin, fields: r.vs.Fields, kind: "route"}
+		for _, p := range r.problems {
+			f.add(codeDelegate, diag.Error, p)
+		}
+		f.hostConflicts(c, r.vs, byHost)
+		f.missingGateways(c, m, r.vs)
+		f.missingDestinations(c, m, r.vs, rulesByHost)
+		return f.out
+	})
+	rules := collection.DeriveMany(g, "destination-rule-findings", m.DestinationRules, func(c *collection.Ctx, d *mesh.DestinationRule) []*Finding {
+		f := &finder{origin: d.Origin, fields: d.Fields, kind: "rule"}
+		f.ruleConflicts(c, d, rulesByHost)
+		return f.out
+	})
+	authz := collection.DeriveMany(g, "authorization-findings", policies, func(_ *collection.Ctx, p *guarded) []*Finding {
+		f := &finder{origin: p.policy.Origin, fields: p.policy.Fields, kind: "policy"}
+		for _, problem := range p.problems {
+			f.add(codeUnsupported, diag.Error, problem)
+		}
+		return f.out
+	})
+	all := []collection.Collection[*Finding]{routes, rules, authz}
+	for _, k := range []resource.Kind{resource.KindEnvoyFilter, resource.KindWasmPlugin, resource.KindTrafficExtension} {
+		all = append(all, collection.DeriveMany(g, "ignored-"+k.Kind, Objects(in.Of(k)), func(_ *collection.Ctx, o *resource.Object) []*Finding {
+			f := &finder{origin: originOf(o), fields: o.Fields, kind: "ignored"}
+			f.add(codeIgnored, diag.Warning, mesh.Problem{
+				Message: o.Key.Kind.Kind + " is not supported", Effect: "the object changes nothing",
+				Fix: "remove it, or say the same with a VirtualService, DestinationRule or AuthorizationPolicy",
+			})
+			return f.out
+		}))
+	}
+	m.Findings = collection.Join(g, "findings", all...)
+}
+
+// hostConflicts reports that another object already routes a host for sidecars:
+// they do not merge.
+func (f *finder) hostConflicts(c *collection.Ctx, v *mesh.VirtualService, byHost *collection.Index[*mesh.VirtualService]) {
+	if !v.AppliesTo(mesh.MeshGateway) {
+		return
+	}
+	for i, h := range v.Hosts {
+		var winner *mesh.VirtualService
+		for _, w := range collection.FetchIndex(c, byHost, h) {
+			if w.AppliesTo(mesh.MeshGateway) && shareClients(v.ExportTo, w.ExportTo) && w.Origin.Before(v.Origin) &&
+				(winner == nil || w.Origin.Before(winner.Origin)) {
+				winner = w
+			}
+		}
+		if winner != nil {
+			f.add(codeConflict, diag.Error, mesh.Problem{
+				Field:   fmt.Sprintf("spec.hosts[%d]", i),
+				Message: fmt.Sprintf("VirtualService %s/%s already routes %s for sidecars", winner.Origin.Namespace, winner.Origin.Name, h),
+				Effect:  "this object has no effect on requests to " + h + " in the mesh",
+				Fix:     "put the routes in one object, or delegate to this one",
+			})
+		}
+	}
+}
+
+// shareClients reports whether any namespace sees both.
+func shareClients(a, b mesh.Visibility) bool {
+	if a.All {
+		return !b.None()
+	}
+	if b.All {
+		return !a.None()
+	}
+	return slices.ContainsFunc(a.Namespaces, func(n string) bool { return slices.Contains(b.Namespaces, n) })
+}
+
+func (f *finder) missingGateways(c *collection.Ctx, m *Mesh, v *mesh.VirtualService) {
+	for i, name := range v.Gateways {
+		if name == mesh.MeshGateway {
+			continue
+		}
+		ns, n, _ := cut(name)
+		o := mesh.Origin{Group: resource.GroupNetworking, Kind: "Gateway", Namespace: ns, Name: n}
+		if _, ok := collection.Fetch(c, m.Gateways, o.Key()); !ok {
+			f.add(codeNotFound, diag.Error, mesh.Problem{
+				Field:   fmt.Sprintf("spec.gateways[%d]", i),
+				Message: "Gateway " + name + " does not exist", Effect: "no gateway serves these routes",
+				Fix: "create the Gateway or correct the reference",
+			})
+		}
+	}
+}
+
+func cut(name string) (namespace, n string, ok bool) {
+	for i := range name {
+		if name[i] == '/' {
+			return name[:i], name[i+1:], true
+		}
+	}
+	return "", name, false
+}
+
+// missingDestinations reports routes to hosts and subsets that do not exist.
+func (f *finder) missingDestinations(c *collection.Ctx, m *Mesh, v *mesh.VirtualService, rulesByHost *collection.Index[*mesh.DestinationRule]) {
+	seen := map[string]bool{}
+	v.Destinations(func(d *networking.Destination, path string) {
+		if seen[d.Host+"|"+d.Subset] {
+			return
+		}
+		seen[d.Host+"|"+d.Subset] = true
+		if !knownHost(c, m, d.Host) {
+			f.add(codeNotFound, diag.Error, mesh.Problem{
+				Field: path + ".host", Message: "host " + d.Host + " does not exist",
+				Effect: "requests routed there get 503", Fix: "create the Service or ServiceEntry, or correct the host",
+			})
+			return
+		}
+		if d.Subset != "" && !knownSubset(c, d, rulesByHost) {
+			f.add(codeNotFound, diag.Error, mesh.Problem{
+				Field:   path + ".subset",
+				Message: "subset " + d.Subset + " of " + d.Host + " is in no DestinationRule",
+				Effect:  "requests routed there get 503", Fix: "add the subset to the host's DestinationRule",
+			})
+		}
+	})
+}
+
+func knownHost(c *collection.Ctx, m *Mesh, host string) bool {
+	for _, h := range mesh.HostPatterns(host) {
+		if h != "*" && len(collection.FetchIndex(c, m.ServicesByHost, h)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func knownSubset(c *collection.Ctx, d *networking.Destination, rulesByHost *collection.Index[*mesh.DestinationRule]) bool {
+	for _, h := range mesh.HostPatterns(d.Host) {
+		for _, r := range collection.FetchIndex(c, rulesByHost, h) {
+			if slices.ContainsFunc(r.Spec.Subsets, func(s *networking.Subset) bool { return s.Name == d.Subset }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ruleConflicts reports parts of a DestinationRule that an older one for the same
+// host and namespace already decides.
+func (f *finder) ruleConflicts(c *collection.Ctx, d *mesh.DestinationRule, byHost *collection.Index[*mesh.DestinationRule]) {
+	if len(d.WorkloadSelector) > 0 {
+		return
+	}
+	for _, older := range collection.FetchIndex(c, byHost, d.Host) {
+		if older.Origin.Namespace != d.Origin.Namespace || !older.Origin.Before(d.Origin) || len(older.WorkloadSelector) > 0 || !shareClients(older.ExportTo, d.ExportTo) {
+			continue
+		}
+		name := older.Origin.Namespace + "/" + older.Origin.Name
+		if d.Spec.TrafficPolicy != nil && older.Spec.TrafficPolicy != nil {
+			f.add(codeRules, diag.Warning, mesh.Problem{
+				Field: "spec.trafficPolicy", Message: "DestinationRule " + name + " already has a policy for " + d.Host,
+				Effect: "this policy has no effect", Fix: "put both in one DestinationRule",
+			})
+		}
+		for i, s := range d.Spec.Subsets {
+			if slices.ContainsFunc(older.Spec.Subsets, func(t *networking.Subset) bool { return t.Name == s.Name }) {
+				f.add(codeRules, diag.Warning, mesh.Problem{
+					Field:   fmt.Sprintf("spec.subsets[%d]", i),
+					Message: "DestinationRule " + name + " already has a subset " + s.Name + " of " + d.Host,
+					Effect:  "this subset has no effect", Fix: "rename it, or put both in one DestinationRule",
+				})
+			}
+		}
+	}
+}
