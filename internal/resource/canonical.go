@@ -52,25 +52,23 @@ func sortedFields(fields []field) []*field {
 	return order
 }
 
-const hexDigits = "0123456789abcdef"
-
 func appendJSONString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' && c < utf8.RuneSelf {
+		if c >= 0x20 && c != '"' && c != '\\' && c < 0x7f {
 			i++
 			continue
 		}
 		if c >= utf8.RuneSelf {
-			if r, size := utf8.DecodeRuneInString(s[i:]); r != utf8.RuneError || size > 1 {
+			r, size := utf8.DecodeRuneInString(s[i:])
+			if !isUnsafe(r) && (r != utf8.RuneError || size > 1) {
 				i += size
 				continue
 			}
-			b = append(b, s[start:i]...)
-			b = append(b, "\ufffd"...)
-			i++
+			b = appendEscape(append(b, s[start:i]...), r)
+			i += size
 			start = i
 			continue
 		}
@@ -85,7 +83,7 @@ func appendJSONString(b []byte, s string) []byte {
 		case '\t':
 			b = append(b, `\t`...)
 		default:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+			b = appendEscape(b, rune(c))
 		}
 		i++
 		start = i

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	yaml "go.yaml.in/yaml/v4"
 )
@@ -32,7 +34,7 @@ func Encode(o *Object, format Format) ([]byte, error) {
 		return b.Bytes(), nil
 	case YAML:
 		var doc yaml.Node
-		if err := yaml.Load(joinSurrogates(o.Raw), &doc); err != nil {
+		if err := yaml.Load(o.Raw, &doc); err != nil {
 			return nil, fmt.Errorf("print %s: %w", o.Key, err)
 		}
 		restyle(&doc, true)
@@ -40,7 +42,7 @@ func Encode(o *Object, format Format) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("print %s: %w", o.Key, err)
 		}
-		return out, nil
+		return escapeUnsafe(out), nil
 	}
 	return nil, fmt.Errorf("print %s: unknown format %q: known are yaml and json", o.Key, string(format))
 }
@@ -89,7 +91,9 @@ func restyle(n *yaml.Node, top bool) {
 	}
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
 		switch {
-		case bytes.ContainsRune([]byte(n.Value), '\n'):
+		case mustQuote(n.Value): // only quoted text can hold escapes
+			n.Style = yaml.DoubleQuotedStyle
+		case strings.Contains(n.Value, "\n"):
 			n.Style = yaml.LiteralStyle
 		case isLooseBool(n.Value):
 			n.Style = yaml.DoubleQuotedStyle
@@ -98,6 +102,23 @@ func restyle(n *yaml.Node, top bool) {
 	if (n.Kind == yaml.MappingNode || n.Kind == yaml.SequenceNode) && len(n.Content) == 0 {
 		n.Style = yaml.FlowStyle
 	}
+}
+
+// escapeUnsafe escapes what the YAML writer leaves as it is; restyle has put it
+// into double quotes.
+func escapeUnsafe(text []byte) []byte {
+	if !bytes.ContainsFunc(text, isUnsafe) {
+		return text
+	}
+	out := make([]byte, 0, len(text)+64)
+	for _, r := range string(text) {
+		if isUnsafe(r) {
+			out = appendEscape(out, r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return out
 }
 
 // headFirst puts apiVersion, kind and metadata in front, as everyone writes them.

@@ -111,8 +111,12 @@ func (p *parser) parse(c chunk) (*node, []*syntaxError) {
 	if n := maxNodes(c.text); n > p.limits.Nodes {
 		return nil, []*syntaxError{{CodeLimit, start, fmt.Sprintf("the document may hold %d values, at most %d are read", n, p.limits.Nodes), "split it into several documents"}}
 	}
+	text, bad := p.yamlText(c)
+	if bad != nil {
+		return nil, []*syntaxError{bad}
+	}
 	var doc yaml.Node
-	err := yaml.Load(joinSurrogates(c.text), &doc, yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(p.limits.Depth))))
+	err := yaml.Load(text, &doc, yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(p.limits.Depth))))
 	if err != nil {
 		return nil, []*syntaxError{p.loadError(err, start)}
 	}
