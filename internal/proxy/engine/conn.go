@@ -41,6 +41,8 @@ const (
 type Conn struct {
 	// Data is for the handler.
 	Data any
+	// Ended, if set, is called once after OnClose, whichever handler that was.
+	Ended func()
 	// Established is when the connection was accepted, or when connecting began
 	// and then when it was up (with TLS).
 	Established time.Time
@@ -80,11 +82,12 @@ type Conn struct {
 	high     int32
 	low      int32
 
-	kept    []byte // offered and not used
-	keptOff int
-	out     []byte // to be sent
-	outOff  int
-	plain   []byte // to be encrypted
+	kept     []byte // offered and not used
+	keptOff  int
+	out      []byte // to be sent
+	outOff   int
+	plain    []byte // to be encrypted
+	plainOff int
 
 	tls      *tlsLayer
 	timer    Timer // connecting, handshake, linger: one after the other
@@ -309,12 +312,15 @@ func (c *Conn) finish() {
 	c.w.putBuf(c.kept)
 	c.w.putBuf(c.out)
 	c.w.putBuf(c.plain)
-	c.kept, c.out, c.plain, c.keptOff, c.outOff = nil, nil, nil, 0, 0
+	c.kept, c.out, c.plain, c.keptOff, c.outOff, c.plainOff = nil, nil, nil, 0, 0, 0
 	if c.listener != nil {
 		c.listener.conns.Add(-1)
 	}
 	h := c.handler
 	c.handler = closedHandler{}
+	if c.Ended != nil {
+		defer c.Ended() // also if OnClose panics
+	}
 	if h != nil {
 		h.OnClose(c.err)
 	}

@@ -13,7 +13,8 @@ type Handler interface {
 	// nothing of a full buffer (SetMaxRead) ends the connection with ErrReadLimit.
 	OnData(b []byte) (n int)
 	// OnEOF tells that the peer has closed its sending half; no OnData follows, and
-	// bytes that were left unused stay so. We can still write. Once our half is
+	// bytes that were left unused stay so, unless OnEOF hands the connection over:
+	// the new handler is offered them and told in turn. We can still write. Once our half is
 	// closed too (CloseWrite), the connection ends by itself.
 	OnEOF()
 	// OnWritable tells that Buffered fell to the low mark after it was above the high one.

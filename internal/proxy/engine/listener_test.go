@@ -254,3 +254,58 @@ func TestChurn(t *testing.T) {
 		t.Errorf("%d table entries and %d connections left", slots, e.Conns())
 	}
 }
+
+// A listening socket without descriptors to give refuses, rests and goes on.
+func TestOutOfDescriptors(t *testing.T) {
+	e := startEngine(t, Options{Workers: 1})
+	l, err := e.Listen(ListenOptions{Addr: loopback, ReusePort: true, Accept: echoAccept})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dialTCP(t, l.Addr()) // its descriptor is made while there are some
+	_, _ = c.Write([]byte("x"))
+	_, _ = io.ReadFull(c, make([]byte, 1))
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	// Clients are sockets made before; the limit lets no further one in.
+	var fds []int
+	for range 5 {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fds = append(fds, fd)
+	}
+	highest := fds[len(fds)-1]
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(highest + 1), Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	to := &unix.SockaddrInet4{Port: int(l.Addr().Port()), Addr: l.Addr().Addr().As4()}
+	before := e.Workers()[0].Stats().Turns
+	for _, fd := range fds {
+		_ = unix.Connect(fd, to)
+	}
+	for l.Refused() == 0 {
+		runtime.Gosched()
+	}
+	_, _ = c.Write([]byte("y"))
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Errorf("an open connection suffers: %v", err)
+	}
+	if n := e.Workers()[0].Stats().Turns - before; n > 100 {
+		t.Errorf("%d turns meanwhile", n)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
+	again := dialTCP(t, l.Addr())
+	_, _ = again.Write([]byte("x"))
+	if _, err := io.ReadFull(again, make([]byte, 1)); err != nil {
+		t.Errorf("after descriptors came free: %v", err)
+	}
+}

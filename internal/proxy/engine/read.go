@@ -214,7 +214,15 @@ func (c *Conn) tellEOF() {
 		return
 	}
 	c.eofTold = true
+	swaps := c.swaps
 	c.handler.OnEOF()
+	if c.swaps != swaps && c.state == open && !c.closing && c.writeErr == nil {
+		// Handed over: the new handler gets what was left, then the end.
+		c.eofTold = false
+		c.reoffer = len(c.kept) > c.keptOff
+		c.markReady()
+		return
+	}
 	if c.writeErr != nil {
 		c.Close(c.writeErr)
 	}

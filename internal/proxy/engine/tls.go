@@ -159,6 +159,7 @@ func (c *Conn) tlsFailed(err error) {
 	if c.dial != nil {
 		err = &DialError{Kind: DialTLS, To: c.dial.String(), Err: err}
 	}
+	c.clearPlain() // never to be sent
 	c.closeAfterFlush(err)
 }
 
@@ -190,39 +191,65 @@ func (c *Conn) decrypt(b []byte) {
 	}
 }
 
-// writeTLS queues plaintext; large pieces are encrypted at once and not copied.
+// tlsPiece is how much is encrypted before it is sent: some records at a time, so
+// that ciphertext is never piled up for a peer that does not take it.
+const tlsPiece = 64 << 10
+
+// writeTLS queues plaintext; large pieces are encrypted and sent at once, without
+// being copied, as far as the kernel takes them.
 func (c *Conn) writeTLS(b []byte) {
-	if len(b) < directWrite || c.state != open {
-		var off int
-		c.plain = c.w.appendTo(c.plain, &off, b)
-		return
-	}
-	c.encrypt()
-	c.seal(b)
-	if !c.blocked && len(c.out)-c.outOff >= directWrite && c.state == open && c.writeErr == nil {
-		c.send()
-		if c.outOff == len(c.out) {
-			c.clearOut()
+	if len(b) >= directWrite && c.state == open {
+		c.encrypt()
+		for len(b) > 0 && c.sendable() {
+			n := min(len(b), tlsPiece)
+			c.seal(b[:n])
+			b = b[n:]
+			c.sendNow()
 		}
+	}
+	if c.state < dead && c.writeErr == nil {
+		c.plain = c.w.appendTo(c.plain, &c.plainOff, b)
 	}
 }
 
-// encrypt turns what was written this turn into records, in one piece, and adds
-// close_notify when our half is to be closed.
+// encrypt turns what was written into records and sends all but the last piece,
+// as far as the kernel takes them. It adds close_notify when our half is to be
+// closed.
 func (c *Conn) encrypt() {
 	if c.state != open || c.tls.info == nil || c.writeErr != nil {
 		return
 	}
-	if len(c.plain) > 0 {
-		p := c.plain
-		c.plain = nil
-		c.seal(p)
-		c.w.putBuf(p)
+	for c.plainOff < len(c.plain) && c.sendable() {
+		n := min(len(c.plain)-c.plainOff, tlsPiece)
+		c.seal(c.plain[c.plainOff : c.plainOff+n])
+		if c.plainOff += n; c.plainOff < len(c.plain) {
+			c.sendNow()
+		}
 	}
-	if c.wantFIN && !c.tls.ended {
+	if c.plainOff < len(c.plain) {
+		return
+	}
+	c.clearPlain()
+	if c.wantFIN && !c.tls.ended && c.state == open {
 		c.tls.ended = true
 		c.tls.session.CloseWrite()
 	}
+}
+
+// sendable reports whether encrypting more makes sense now.
+func (c *Conn) sendable() bool {
+	return c.state == open && !c.blocked && c.writeErr == nil
+}
+
+func (c *Conn) sendNow() {
+	if c.state == open && c.send() && c.outOff == len(c.out) {
+		c.clearOut()
+	}
+}
+
+func (c *Conn) clearPlain() {
+	c.w.putBuf(c.plain)
+	c.plain, c.plainOff = nil, 0
 }
 
 func (c *Conn) seal(b []byte) {

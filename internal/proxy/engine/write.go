@@ -68,7 +68,7 @@ func (c *Conn) writeDirect(b []byte) {
 }
 
 // Buffered is the number of bytes that wait for the kernel (and for encryption).
-func (c *Conn) Buffered() int { return len(c.out) - c.outOff + len(c.plain) }
+func (c *Conn) Buffered() int { return len(c.out) - c.outOff + len(c.plain) - c.plainOff }
 
 // CloseWrite closes our half once all is sent: close_notify with TLS, then FIN.
 // What is written afterwards is dropped.
@@ -82,15 +82,18 @@ func (c *Conn) CloseWrite() {
 
 // CloseAfterFlush sends what is queued, closes our half and ends the connection
 // when the peer has closed its own, or has had the time to (Options.Linger).
-// Nothing but OnClose(nil) follows; input is dropped.
-func (c *Conn) CloseAfterFlush() { c.closeAfterFlush(nil) }
+// Nothing but OnClose(nil) follows; input is dropped. On a connection that is not
+// up yet it is Close; CloseWrite waits until it is.
+func (c *Conn) CloseAfterFlush() {
+	if c.state != open {
+		c.Close(nil)
+		return
+	}
+	c.closeAfterFlush(nil)
+}
 
 func (c *Conn) closeAfterFlush(err error) {
 	if c.closing || c.state >= dead {
-		return
-	}
-	if c.state == connecting {
-		c.Close(err)
 		return
 	}
 	c.closing, c.err = true, err
@@ -120,11 +123,14 @@ func (c *Conn) flush() {
 	if c.state >= dead || c.state == connecting {
 		return
 	}
-	if c.tls != nil {
-		c.encrypt()
-	}
 	if c.Buffered() > int(c.high) {
 		c.above = true
+	}
+	if c.tls != nil {
+		c.encrypt()
+		if c.state >= dead || c.writeErr != nil {
+			return
+		}
 	}
 	if !c.blocked && !c.send() {
 		return
@@ -177,8 +183,7 @@ func (c *Conn) sendFailed(err error) {
 		return
 	}
 	c.writeErr = err
-	c.w.putBuf(c.plain)
-	c.plain = nil
+	c.clearPlain()
 	c.readable, c.hangup = true, true
 	c.markReady()
 }
