@@ -83,10 +83,12 @@ func controlPlaneFor(env *local.NodeEnv) (runtime.ControlPlane, error) {
 	if err := json.Unmarshal(env.Settings.Extra, &extra); err != nil {
 		return runtime.ControlPlane{}, err
 	}
+	seen := &recorder{}
+	env.Handle("GET /test/published", seen)
 	if !extra.Proxies {
-		return runtime.ControlPlane{}, nil
+		return runtime.ControlPlane{Publisher: seen}, nil
 	}
-	return proxiedControlPlane(env), nil
+	return proxiedControlPlane(env, seen), nil
 }
 
 type testExtra struct{ Proxies bool }

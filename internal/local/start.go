@@ -53,6 +53,14 @@ type Mesh struct {
 	parent *os.File // foreground: closing it ends the mesh
 }
 
+// Release ends a mesh that was started in the foreground; it does not wait.
+func (m *Mesh) Release() error {
+	if m.parent == nil {
+		return nil
+	}
+	return m.parent.Close()
+}
+
 // Start starts a mesh and returns when everything in it that can be is ready;
 // what failed is in the Status it returns. The errors:
 //

@@ -41,8 +41,8 @@ type Tokens interface {
 	Issue(namespace, serviceAccount, pod string) (string, error)
 }
 
-// ControlPlane is what the runtime needs from the control plane. Without one
-// (the zero value) pods run without proxies.
+// ControlPlane is what the runtime needs from the control plane. Without Tokens
+// no proxy could show who it is, so pods run without sidecars.
 type ControlPlane struct {
 	Publisher   Publisher
 	Tokens      Tokens
@@ -334,7 +334,7 @@ func (r *Runtime) startPod(ctx context.Context, spec controller.PodSpec) []diag.
 	r.mu.Lock()
 	cp := r.cp
 	r.mu.Unlock()
-	if cp.Publisher == nil && cp.Tokens == nil && spec.Injection == controller.Sidecar {
+	if cp.Tokens == nil && spec.Injection == controller.Sidecar {
 		spec.Injection = controller.NoProxy
 	}
 	programs, findings := r.programs(ctx, spec)
