@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -198,10 +197,13 @@ func TestTLSServerFailures(t *testing.T) {
 	p := newPKI(t)
 	e := startEngine(t, Options{Workers: 1, Linger: 10 * time.Millisecond})
 	closed := make(chan error, 1)
-	addr := listen(t, e, func(c *Conn) {
-		c.SetHandler(&hooks{closed: func(err error) { closed <- err }})
-		c.StartServerTLS(p.serverConfig, 300*time.Millisecond, nil)
-	})
+	serve := func(timeout time.Duration) netip.AddrPort {
+		return listen(t, e, func(c *Conn) {
+			c.SetHandler(&hooks{closed: func(err error) { closed <- err }})
+			c.StartServerTLS(p.serverConfig, timeout, nil)
+		})
+	}
+	addr, hasty := serve(time.Minute), serve(50*time.Millisecond)
 	for name, c := range map[string]struct {
 		send   string
 		close  bool
@@ -213,7 +215,11 @@ func TestTLSServerFailures(t *testing.T) {
 		"closed":           {"", true, tlsconn.ReasonClosed},
 		"record too large": {"\x16\x03\x01\xff\xff" + string(make([]byte, 70<<10)), false, tlsconn.ReasonProtocol},
 	} {
-		conn := dialTCP(t, addr)
+		to := addr
+		if c.reason == tlsconn.ReasonTimeout {
+			to = hasty
+		}
+		conn := dialTCP(t, to)
 		_, _ = conn.Write([]byte(c.send))
 		if c.close {
 			_ = conn.CloseWrite()
@@ -284,7 +290,11 @@ func TestTLSClientFailures(t *testing.T) {
 		"reset":             {deaf, tlsconn.ReasonClosed},
 		"unknown authority": {netip.MustParseAddrPort(l.Addr().String()), tlsconn.ReasonPeerUnknown},
 	} {
-		d := dialOn(e, DialOptions{Addr: c.addr, TLS: p.clientConfig, TLSTimeout: 300 * time.Millisecond}, nil)
+		timeout := time.Minute
+		if c.reason == tlsconn.ReasonTimeout {
+			timeout = 50 * time.Millisecond
+		}
+		d := dialOn(e, DialOptions{Addr: c.addr, TLS: p.clientConfig, TLSTimeout: timeout}, nil)
 		on(d.c.Worker(), func() { d.c.Write([]byte("secret")) })
 		err := within(t, d.closed, "OnClose")
 		var de *DialError
@@ -391,18 +401,11 @@ func TestTLSRotation(t *testing.T) {
 func TestTLSFlood(t *testing.T) {
 	t.Parallel()
 	p := newPKI(t)
-	e := startEngine(t, Options{Workers: 1, Handshakes: tlsconn.PoolOptions{Running: 4, Waiting: 4}})
-	var overload, timeout atomic.Int64
+	e := startEngine(t, Options{Workers: 1, Linger: 10 * time.Millisecond, Handshakes: tlsconn.PoolOptions{Running: 4, Waiting: 4}})
+	ends := make(chan error, 20)
 	addr := listen(t, e, func(c *Conn) {
-		c.SetHandler(&hooks{closed: func(err error) {
-			switch {
-			case errors.Is(err, tlsconn.ErrOverload):
-				overload.Add(1)
-			case errors.Is(err, tlsconn.ErrTimeout):
-				timeout.Add(1)
-			}
-		}})
-		c.StartServerTLS(p.serverConfig, 300*time.Millisecond, nil)
+		c.SetHandler(&hooks{closed: func(err error) { ends <- err }})
+		c.StartServerTLS(p.serverConfig, time.Minute, nil)
 	})
 	hello := firstFlight(t, p.stdClient())
 	var conns []*net.TCPConn
@@ -411,15 +414,19 @@ func TestTLSFlood(t *testing.T) {
 		_, _ = c.Write(hello) // and then silence
 		conns = append(conns, c)
 	}
+	for range 12 {
+		if err := within(t, ends, "refusal"); !errors.Is(err, tlsconn.ErrOverload) {
+			t.Errorf("closed with %v", err)
+		}
+	}
 	for _, c := range conns {
-		_, _ = io.Copy(io.Discard, c)
 		_ = c.Close()
 	}
-	for e.Conns() > 0 {
-		runtime.Gosched()
-	}
-	if overload.Load() != 12 || timeout.Load() != 8 {
-		t.Errorf("%d refused, %d timed out", overload.Load(), timeout.Load())
+	for range 8 {
+		var te *tlsconn.Error
+		if err := within(t, ends, "end"); !errors.As(err, &te) || te.Reason != tlsconn.ReasonClosed {
+			t.Errorf("closed with %v", err)
+		}
 	}
 	if _, err := dialTLS(t, addr, p.stdClient()); err != nil {
 		t.Errorf("after the flood: %v", err)

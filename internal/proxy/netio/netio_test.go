@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -138,6 +139,8 @@ func TestPoller(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
+	var wakers sync.WaitGroup
+	defer wakers.Wait()
 	for range 100 {
 		p.Wake()
 		if n, err := p.Wait(); n != 1 || err != nil {
@@ -146,11 +149,13 @@ func TestPoller(t *testing.T) {
 		if _, ok := p.Event(0); ok {
 			t.Error("a wake-up is reported as an event")
 		}
-		go p.Wake()
+		wakers.Go(p.Wake)
 		if _, err := p.Wait(); err != nil {
 			t.Fatal(err)
 		}
 	}
+	wakers.Wait()
+	p.Poll()
 	start := time.Now()
 	p.Arm(0, time.Hour)
 	p.Arm(0, 20*time.Millisecond)
@@ -188,7 +193,7 @@ func TestPool(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var p Pool
 		var held [][]byte
-		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			if len(held) > 0 && rapid.Bool().Draw(t, "put") {
 				p.Put(held[0])
 				held = held[1:]
@@ -204,7 +209,7 @@ func TestPool(t *testing.T) {
 		for _, b := range held {
 			p.Put(b)
 		}
-		for range 300 {
+		for range 20 {
 			p.Put(make([]byte, MaxPooled))
 		}
 		if p.Free() > poolClasses*poolKeep {
