@@ -77,15 +77,7 @@ func Decode(encoded []byte, nodeID []byte) *flow.Peer {
 	if err := proto.Unmarshal(b[:n], &s); err != nil {
 		return nil
 	}
-	get := func(k string) string { return s.GetFields()[k].GetStringValue() }
-	labels := s.GetFields()["LABELS"].GetStructValue().GetFields()
-	return &flow.Peer{
-		NodeID: string(nodeID), Workload: get("WORKLOAD_NAME"), Namespace: get("NAMESPACE"), Cluster: get("CLUSTER_ID"),
-		Owner: get("OWNER"), Identity: get("IDENTITY"),
-		App: labels["app"].GetStringValue(), Version: labels["version"].GetStringValue(),
-		CanonicalName:     labels["service.istio.io/canonical-name"].GetStringValue(),
-		CanonicalRevision: labels["service.istio.io/canonical-revision"].GetStringValue(),
-	}
+	return FromStruct(&s, string(nodeID))
 }
 
 type exchange struct {
