@@ -106,6 +106,9 @@ func (c *check) source(path string, s *securityv1beta1.Source) {
 	if empty {
 		c.errorf(path, "list who may come, or remove from", "the source is empty, so it would match anyone")
 	}
+	if len(s.GetServiceAccounts()) > 16 || len(s.GetNotServiceAccounts()) > 16 {
+		c.errorf(path, "use several sources, or namespaces", "at most 16 service accounts are allowed in one list")
+	}
 	if len(s.GetServiceAccounts())+len(s.GetNotServiceAccounts()) > 0 &&
 		len(s.GetPrincipals())+len(s.GetNotPrincipals())+len(s.GetNamespaces())+len(s.GetNotNamespaces()) > 0 {
 		c.errorf(path+".serviceAccounts", "use two sources", "serviceAccounts excludes principals and namespaces")

@@ -93,8 +93,8 @@ func (c *check) warmup(path string, lb *networkingv1alpha3.LoadBalancerSettings)
 	if w.GetMinimumPercent() != nil {
 		c.percent(path+".minimumPercent", w.GetMinimumPercent().GetValue())
 	}
-	if a := w.GetAggression(); a != nil && a.GetValue() < 1 {
-		c.errorf(path+".aggression", "use 1 or more", "aggression %v is too small: traffic would grow faster than linearly at first", a.GetValue())
+	if a := w.GetAggression(); a != nil && a.GetValue() <= 0 {
+		c.errorf(path+".aggression", "use 1 for linear growth", "aggression must be above 0, found %v", a.GetValue())
 	}
 	switch lb.GetSimple() {
 	case networkingv1alpha3.LoadBalancerSettings_RANDOM, networkingv1alpha3.LoadBalancerSettings_PASSTHROUGH:

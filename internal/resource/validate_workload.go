@@ -40,7 +40,7 @@ func (c *check) workloadDetails(path string, e *networkingv1alpha3.WorkloadEntry
 	}
 	c.labels(path+".labels", e.GetLabels())
 	if l := e.GetLocality(); l != "" {
-		if parts := strings.Split(l, "/"); len(parts) > 3 || slices.Contains(parts, "") || strings.Contains(l, "*") {
+		if slices.Contains(strings.Split(l, "/"), "") || strings.Contains(l, "*") {
 			c.errorf(path+".locality", "write region/zone/subzone", "%s is not a locality", quoted(l))
 		}
 	}
