@@ -51,8 +51,12 @@ type ClusterInput struct {
 	// Credentials: credentialName may be used (gateways, and sidecars by a rule
 	// with a workloadSelector); otherwise it is refused.
 	Credentials bool
-	// Endpoints of the port, needed for services that are resolved by DNS only.
+	// Endpoints of the port, needed for services that are resolved by DNS and for
+	// headless ones.
 	Endpoints []*mesh.Endpoint
+	// NoCapture: the client does not know the address that was called: gateways,
+	// and sidecars without capture.
+	NoCapture bool
 }
 
 // StaticInput is what the clusters without a service depend on.

@@ -1,0 +1,89 @@
+package xdsgen
+
+import (
+	"net"
+	"strconv"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/meshctl/meshctl/internal/mesh"
+)
+
+// Names that Istio's tools know.
+const (
+	BlackHole          = "BlackHoleCluster"
+	Passthrough        = "PassthroughCluster"
+	InboundPassthrough = "InboundPassthroughCluster"
+	VirtualInbound     = "virtualInbound"
+	VirtualOutbound    = "virtualOutbound"
+)
+
+// Ports of the two listeners to which traffic is redirected, unless MeshConfig
+// says otherwise.
+const (
+	outboundCapture = 15001
+	inboundCapture  = 15006
+)
+
+// ClusterName is outbound|port|subset|host.
+func ClusterName(port uint32, subset, host string) string {
+	return "outbound|" + decimal(port) + "|" + subset + "|" + host
+}
+
+// InboundClusterName is inbound|port||.
+func InboundClusterName(port uint32) string { return "inbound|" + decimal(port) + "||" }
+
+// sniName is the server name by which a sidecar calls another with mTLS.
+func sniName(port uint32, subset, host string) string {
+	return "outbound_." + decimal(port) + "_." + subset + "_." + host
+}
+
+// listenerName is bind_port.
+func listenerName(bind string, port uint32) string { return bind + "_" + decimal(port) }
+
+// hostPort is the name of a virtual host, and of the routes of a sniffed service.
+func hostPort(host string, port uint32) string { return host + ":" + decimal(port) }
+
+// joinHostPort brackets IPv6 addresses.
+func joinHostPort(host string, port uint32) string { return net.JoinHostPort(host, decimal(port)) }
+
+func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// statName ends a name in statistics: the delimiter keeps the expressions that
+// cut tags out of statistics names unambiguous.
+func statName(name string) string { return name + ";" }
+
+// istioMetadata is metadata under the key that Istio's tools read; nil without fields.
+func istioMetadata(fields map[string]any) *corev3.Metadata {
+	if len(fields) == 0 {
+		return nil
+	}
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"istio": object(fields)}}
+}
+
+// configMetadata names the object that decided; nil for a default.
+func configMetadata(o mesh.Origin) *corev3.Metadata {
+	if o.IsZero() {
+		return nil
+	}
+	return istioMetadata(map[string]any{"config": o.ConfigPath()})
+}
+
+func serviceMetadata(refs []ServiceRef) []any {
+	out := make([]any, len(refs))
+	for i, r := range refs {
+		out[i] = map[string]any{"host": r.Host, "name": r.Name, "namespace": r.Namespace}
+	}
+	return out
+}
+
+func tcpAddress(ip string, port uint32) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address: ip, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
+	}}}
+}
+
+func pipeAddress(path string) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}}
+}
