@@ -68,7 +68,7 @@ func DecodeMeshConfig(file string, data []byte) (*meshv1alpha1.MeshConfig, []dia
 	if !ok {
 		return nil, r.ds
 	}
-	found := validateMeshConfig(file, mc, indexFields(file, root))
+	found := validateMeshConfig(mc, indexFields(file, root))
 	return unlessErrors(mc, append(r.ds, found...))
 }
 
@@ -83,7 +83,7 @@ func DecodeProxyConfig(file string, data []byte, base *meshv1alpha1.ProxyConfig)
 	if root == nil || r.hasErrors() {
 		return nil, r.ds
 	}
-	found := validateProxyConfig(file, pc, indexFields(file, root))
+	found := validateProxyConfig(pc, indexFields(file, root))
 	return unlessErrors(pc, append(r.ds, found...))
 }
 

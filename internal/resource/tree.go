@@ -122,7 +122,7 @@ func (p *parser) parse(c chunk) (*node, []*syntaxError) {
 	}
 	if doc.Kind == yaml.DocumentNode && len(doc.Content) == 1 {
 		out := &node{}
-		p.convert(&doc, doc.Content[0], out, 0)
+		p.convert(doc.Content[0], out, 0)
 		return out, p.errs
 	}
 	return &node{pos: start}, nil
@@ -198,7 +198,7 @@ func (p *parser) intern(s string) string {
 
 // convert fills out from y. Aliases are expanded where they stand, so the node
 // budget counts what they expand to.
-func (p *parser) convert(doc, y *yaml.Node, out *node, depth int) {
+func (p *parser) convert(y *yaml.Node, out *node, depth int) {
 	out.pos = p.at(y.Line, y.Column)
 	if p.nodes--; p.nodes < 0 {
 		if p.nodes == -1 {
@@ -214,7 +214,7 @@ func (p *parser) convert(doc, y *yaml.Node, out *node, depth int) {
 	switch y.Kind {
 	case yaml.AliasNode:
 		if y.Alias != nil {
-			p.convert(doc, y.Alias, out, depth+1)
+			p.convert(y.Alias, out, depth+1)
 		}
 	case yaml.ScalarNode:
 		p.scalar(y, out)
@@ -223,12 +223,12 @@ func (p *parser) convert(doc, y *yaml.Node, out *node, depth int) {
 		out.kind = listNode
 		out.items = make([]node, len(y.Content))
 		for i, c := range y.Content {
-			p.convert(doc, c, &out.items[i], depth+1)
+			p.convert(c, &out.items[i], depth+1)
 		}
 	case yaml.MappingNode:
 		p.checkTag(y, out.pos, "!!map")
 		out.kind = mapNode
-		p.mapping(doc, y, out, depth)
+		p.mapping(y, out, depth)
 	default:
 		p.fail(CodeSyntax, out.pos, "", "unexpected YAML node")
 	}
@@ -242,7 +242,7 @@ func (p *parser) checkTag(y *yaml.Node, pos place, want string) {
 
 // mapping reads the members of a map: the written ones first, then those of
 // merge keys ("<<"), which never replace a written one (YAML merge key, 2005).
-func (p *parser) mapping(doc, y *yaml.Node, out *node, depth int) {
+func (p *parser) mapping(y *yaml.Node, out *node, depth int) {
 	out.fields = make([]field, 0, len(y.Content)/2)
 	seen := &fieldSet{}
 	var merges []*yaml.Node
@@ -268,17 +268,17 @@ func (p *parser) mapping(doc, y *yaml.Node, out *node, depth int) {
 			continue
 		}
 		out.fields = append(out.fields, field{name: p.intern(k.Value), pos: pos})
-		p.convert(doc, v, &out.fields[len(out.fields)-1].value, depth+1)
+		p.convert(v, &out.fields[len(out.fields)-1].value, depth+1)
 	}
 	for _, m := range merges {
-		p.merge(doc, m, out, seen, depth+1)
+		p.merge(m, out, seen, depth+1)
 	}
 }
 
-func (p *parser) merge(doc, y *yaml.Node, out *node, seen *fieldSet, depth int) {
+func (p *parser) merge(y *yaml.Node, out *node, seen *fieldSet, depth int) {
 	pos := p.at(y.Line, y.Column)
 	var from node
-	p.convert(doc, y, &from, depth)
+	p.convert(y, &from, depth)
 	sources := []node{from}
 	if from.kind == listNode {
 		sources = from.items

@@ -13,7 +13,7 @@ import (
 	"github.com/meshctl/meshctl/internal/diag"
 )
 
-func validateMeshConfig(file string, mc *meshv1alpha1.MeshConfig, fields *fieldIndex) []diag.Diagnostic {
+func validateMeshConfig(mc *meshv1alpha1.MeshConfig, fields *fieldIndex) []diag.Diagnostic {
 	c := &check{obj: diag.Object{Kind: "MeshConfig"}, at: fields.Lookup}
 	c.port("proxyListenPort", mc.GetProxyListenPort(), false)
 	c.port("proxyInboundListenPort", mc.GetProxyInboundListenPort(), false)
@@ -156,7 +156,7 @@ func (c *check) extensionProviders(mc *meshv1alpha1.MeshConfig) {
 	}
 }
 
-func validateProxyConfig(file string, pc *meshv1alpha1.ProxyConfig, fields *fieldIndex) []diag.Diagnostic {
+func validateProxyConfig(pc *meshv1alpha1.ProxyConfig, fields *fieldIndex) []diag.Diagnostic {
 	c := &check{obj: diag.Object{Kind: "ProxyConfig"}, at: fields.Lookup}
 	c.agentConfig("", pc)
 	sortFindings(c.ds)

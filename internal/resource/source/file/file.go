@@ -156,7 +156,7 @@ func (s *Source) Run(ctx context.Context, sink source.Sink) error {
 func (s *Source) sync(w *watcher, sink source.Sink) (again bool) {
 	var objects []*resource.Object
 	var ds []diag.Diagnostic
-	for range 8 {
+	for range 8 { // a tree that grows faster than it is read is caught up with at the next event
 		objects, ds, again = s.load()
 		if !w.follow(s.folders()) {
 			break

@@ -3,9 +3,11 @@ package file
 import (
 	"bytes"
 	"fmt"
-	"hash/maphash"
+
 	"slices"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/resource"
@@ -33,8 +35,6 @@ func (f *fileState) inForce() []*resource.Object {
 	return append(slices.Clip(f.objects), f.kept...)
 }
 
-var textSeed = maphash.MakeSeed()
-
 // refresh returns the state of a file, reading it when it may have changed.
 func (s *Source) refresh(c candidate) *fileState {
 	old := s.files[c.path]
@@ -46,7 +46,7 @@ func (s *Source) refresh(c candidate) *fileState {
 	if err != nil {
 		return unreadable(c, old, err)
 	}
-	next := &fileState{sig: c.sig, racy: isRacy(c.sig, now), text: maphash.Bytes(textSeed, data)}
+	next := &fileState{sig: c.sig, racy: isRacy(c.sig, now), text: xxhash.Sum64(data)}
 	if old != nil && old.text == next.text && !old.suspicious && old.sig != (signature{}) {
 		next.objects, next.kept, next.findings = old.objects, old.kept, old.findings
 		return next
