@@ -134,18 +134,26 @@ func (c *conn) EOF() error {
 }
 
 // endAll resets every stream without a word to the peer. A client's stream that
-// has seen no byte of its answer is told so.
+// has seen no byte of its answer is told so. All are closed before the first is
+// told, so that nothing more is sent from within these events.
 func (c *conn) endAll(r codec.Reset) {
+	type event struct {
+		recv   codec.Receiver
+		reason codec.Reset
+	}
+	events := make([]event, 0, c.open)
 	for _, l := range [2]*streamList{&c.all, &c.opening} {
 		for l.head != nil {
-			s := l.head
-			recv, reason := s.recv, r
+			s, reason := l.head, r
 			if c.client && r == codec.ResetConnectionEnded && !s.answered {
 				reason = codec.ResetBeforeAnyByte
 			}
+			events = append(events, event{s.recv, reason})
 			c.closeStream(s)
-			recv.OnReset(reason)
 		}
+	}
+	for _, e := range events {
+		e.recv.OnReset(e.reason)
 	}
 }
 

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"testing"
 
 	"golang.org/x/net/http2"
 	xhpack "golang.org/x/net/http2/hpack"
+	"pgregory.net/rapid"
 
 	"github.com/meshctl/meshctl/internal/proxy/codec"
 	"github.com/meshctl/meshctl/internal/proxy/codec/codectest"
@@ -16,7 +16,7 @@ import (
 
 // peer talks to one of our codecs by crafted frames.
 type peer struct {
-	tb   testing.TB
+	tb   rapid.TB
 	pipe codectest.Pipe
 	log  codectest.Log
 	conn codec.Conn
@@ -32,7 +32,7 @@ type peer struct {
 	hdec *xhpack.Decoder
 }
 
-func newPeer(tb testing.TB) *peer {
+func newPeer(tb rapid.TB) *peer {
 	p := &peer{tb: tb}
 	p.fr = http2.NewFramer(&p.w, nil)
 	p.fr.AllowIllegalWrites = true
@@ -48,7 +48,7 @@ func (p *peer) options(o Options) Options {
 }
 
 // ofServer is a client of our server. Preface and settings are exchanged.
-func ofServer(tb testing.TB, lim codec.Limits, o Options) *peer {
+func ofServer(tb rapid.TB, lim codec.Limits, o Options) *peer {
 	p := newPeer(tb)
 	p.srv = NewServer(&p.pipe, &p.log, lim, p.options(o))
 	p.conn = p.srv
@@ -61,7 +61,7 @@ func ofServer(tb testing.TB, lim codec.Limits, o Options) *peer {
 }
 
 // ofClient is a server to our client.
-func ofClient(tb testing.TB, lim codec.Limits, o Options) *peer {
+func ofClient(tb rapid.TB, lim codec.Limits, o Options) *peer {
 	p := newPeer(tb)
 	p.cli = NewClient(&p.pipe, lim, p.options(o))
 	p.conn = p.cli

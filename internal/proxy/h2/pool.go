@@ -49,7 +49,7 @@ func (p *Pool) putStream(s *stream) {
 	}
 	t := s.trailers
 	t.Reset()
-	*s = stream{trailers: t, next: p.streams}
+	*s = stream{trailers: t, next: p.streams, closed: true} // closed: a call that comes too late does nothing
 	p.streams = s
 	p.nStreams++
 }

@@ -14,7 +14,7 @@ const (
 	maxDataFrame = 64 << 10
 	// crumb is the size below which a DATA frame is too small to be worth a
 	// WINDOW_UPDATE.
-	crumb = 256
+	crumb = 32
 )
 
 // SendHeaders sends a head.

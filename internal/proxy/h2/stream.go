@@ -119,7 +119,7 @@ func (s *stream) resetCode(r codec.Reset) ErrCode {
 // newStream makes a stream; it is linked when it has a number.
 func (c *conn) newStream(id uint32) *stream {
 	s := c.opt.Pool.getStream()
-	s.c, s.id, s.want = c, id, -1
+	s.c, s.id, s.want, s.closed = c, id, -1, false
 	s.sendWin, s.recvWin = c.peerWindow, c.lim.StreamWindow
 	c.open++
 	return s
