@@ -26,6 +26,10 @@ func (c *Conn) ResumeRead() {
 // Paused reports whether reading is paused.
 func (c *Conn) Paused() bool { return c.paused }
 
+// EOF reports whether the peer has closed its sending half, for a handler that
+// takes over after OnEOF.
+func (c *Conn) EOF() bool { return c.eof }
+
 // mayRead reports whether bytes from the kernel are welcome.
 func (c *Conn) mayRead() bool {
 	if c.state >= dead || c.eof || !c.readable {
@@ -156,7 +160,7 @@ func (c *Conn) offerKept() {
 // offer gives b to the handler, and what that leaves to the handler that it may
 // have handed over to, or to TLS if that was started. It returns how much was used.
 func (c *Conn) offer(b []byte) (used int) {
-	for used < len(b) && !c.paused && c.state == open {
+	for used < len(b) && !c.paused && !c.closing && c.state == open {
 		swaps := c.swaps
 		c.inRead = true
 		n := c.handler.OnData(b[used:])

@@ -18,6 +18,8 @@ type tlsLayer struct {
 	info     *tlsconn.Info // nil until the handshake is over
 	notified bool          // the peer's close_notify has come
 	ended    bool          // ours is queued
+	sealing  bool          // we encrypt; otherwise it is crypto/tls that answers
+	answers  int           // bytes of such answers that are queued
 	done     func(error)
 }
 
@@ -77,8 +79,21 @@ func (c *Conn) beginHandshake(timeout time.Duration) {
 	}
 }
 
+// maxAnswers bounds what a peer can make us queue (replies to key updates) while
+// it takes nothing.
+const maxAnswers = 16 << 10
+
+// errTLSFlood ends a connection whose peer asks for answers and takes none.
+var errTLSFlood = &tlsconn.Error{Reason: tlsconn.ReasonProtocol, Err: errors.New("too many key updates")}
+
 // Sealed implements tlsconn.Sink.
 func (t *tlsLayer) Sealed(b []byte) {
+	if !t.sealing {
+		if t.answers += len(b); t.answers > maxAnswers {
+			t.c.Close(errTLSFlood)
+			return
+		}
+	}
 	t.c.queue(b)
 	t.c.markDirty()
 }
@@ -232,7 +247,9 @@ func (c *Conn) encrypt() {
 	c.clearPlain()
 	if c.wantFIN && !c.tls.ended && c.state == open {
 		c.tls.ended = true
+		c.tls.sealing = true
 		c.tls.session.CloseWrite()
+		c.tls.sealing = false
 	}
 }
 
@@ -253,7 +270,10 @@ func (c *Conn) clearPlain() {
 }
 
 func (c *Conn) seal(b []byte) {
-	if err := c.tls.session.Encrypt(b); err != nil {
+	c.tls.sealing = true
+	err := c.tls.session.Encrypt(b)
+	c.tls.sealing = false
+	if err != nil {
 		c.Close(err)
 		return
 	}

@@ -484,3 +484,59 @@ func TestTLSPause(t *testing.T) {
 		t.Errorf("%d bytes before the end", n)
 	}
 }
+
+// After CloseAfterFlush no OnData comes, also for records that are already here.
+func TestTLSCloseInTheMiddle(t *testing.T) {
+	t.Parallel()
+	p := newPKI(t)
+	e := startEngine(t, Options{Workers: 1, Linger: 10 * time.Millisecond})
+	var calls atomic.Int64
+	closed := make(chan error, 1)
+	addr := listen(t, e, func(c *Conn) {
+		c.SetHandler(&hooks{data: func([]byte) int {
+			calls.Add(1)
+			c.Write([]byte("bye"))
+			c.CloseAfterFlush()
+			c.SetHandler(c.Handler())
+			return 0
+		}, closed: func(err error) { closed <- err }})
+		c.StartServerTLS(p.serverConfig, time.Minute, nil)
+	})
+	c, err := dialTLS(t, addr, p.stdClient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = c.Write(make([]byte, 200_000))
+	if b, err := io.ReadAll(c); string(b) != "bye" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	if err := within(t, closed, "OnClose"); err != nil || calls.Load() != 1 {
+		t.Errorf("%d calls, closed with %v", calls.Load(), err)
+	}
+}
+
+// A peer that asks for answers and takes none cannot fill our memory.
+func TestTLSAnswersAreBounded(t *testing.T) {
+	t.Parallel()
+	p := newPKI(t)
+	e := startEngine(t, Options{Workers: 1})
+	closed := make(chan error, 1)
+	conns := make(chan *Conn, 1)
+	addr := listen(t, e, func(c *Conn) {
+		c.SetHandler(&hooks{closed: func(err error) { closed <- err }})
+		c.StartServerTLS(p.serverConfig, time.Minute, func(error) { conns <- c })
+	})
+	if _, err := dialTLS(t, addr, p.stdClient()); err != nil {
+		t.Fatal(err)
+	}
+	c := within(t, conns, "connection")
+	on(c.Worker(), func() {
+		c.Write(make([]byte, 32<<20)) // more than the kernel takes
+		for range maxAnswers / 30 {
+			c.tls.Sealed(make([]byte, 39)) // what crypto/tls does on a key update
+		}
+	})
+	if err := within(t, closed, "OnClose"); !errors.Is(err, errTLSFlood) {
+		t.Errorf("closed with %v", err)
+	}
+}

@@ -214,4 +214,7 @@ func (c *Conn) clearOut() {
 		c.out = nil
 	}
 	c.outOff = 0
+	if c.tls != nil {
+		c.tls.answers = 0
+	}
 }
