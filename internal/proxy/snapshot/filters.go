@@ -373,3 +373,6 @@ type TokenBucket struct {
 	Max, Fill uint32
 	Interval  time.Duration
 }
+
+// JWTRequirementName is the per-route override of *JWT: a key of its Requirements.
+type JWTRequirementName struct{ Name string }

@@ -57,7 +57,7 @@ type VirtualHost struct {
 	AttemptCountResponse bool
 	TimeoutRetryHeader   bool
 	Config               string
-	// Index speeds up long lists of routes; nil for short ones. Made by package route.
+	// Index speeds up long lists of routes; nil for short ones. Made by IndexPaths.
 	Index *PathIndex
 }
 
