@@ -49,7 +49,7 @@ func TestDialFailures(t *testing.T) {
 		err  error
 	}{
 		{"refused", DialOptions{Addr: gone}, DialRefused, unix.ECONNREFUSED},
-		{"no route", DialOptions{Addr: netip.MustParseAddrPort("[2001:db8::1]:80")}, DialUnreachable, nil},
+		{"no route", DialOptions{Addr: netip.MustParseAddrPort("224.0.0.1:80")}, DialUnreachable, unix.ENETUNREACH},
 		{"no such socket", DialOptions{Unix: filepath.Join(t.TempDir(), "none")}, DialRefused, unix.ENOENT},
 		{"path too long", DialOptions{Unix: string(make([]byte, 200))}, DialLocal, nil},
 		{"foreign source", DialOptions{Addr: gone, Source: netip.MustParseAddrPort("203.0.113.7:0")}, DialLocal, unix.EADDRNOTAVAIL},
