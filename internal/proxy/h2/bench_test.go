@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -46,9 +47,8 @@ type unary struct {
 	failed  bool
 }
 
-func newUnary() *unary {
+func newUnary(pool *Pool) *unary {
 	u := &unary{message: bytes.Repeat([]byte("m"), 200)}
-	pool := NewPool()
 	u.c = NewClient(&u.ct, codec.Limits{}, Options{Pool: pool})
 	u.s = NewServer(&u.st, u, codec.Limits{}, Options{Pool: pool})
 	for _, kv := range [][2]string{
@@ -109,7 +109,7 @@ func (u *unary) call(n int) error {
 }
 
 func TestUnaryDoesNotAllocate(t *testing.T) {
-	u := newUnary()
+	u := newUnary(NewPool())
 	for range 1000 {
 		if err := u.call(3); err != nil {
 			t.Fatal(err)
@@ -133,7 +133,7 @@ func BenchmarkUnary(b *testing.B) {
 	const flight = 16
 	b.Run("ours", func(b *testing.B) {
 		b.ReportAllocs()
-		u := newUnary()
+		u := newUnary(NewPool())
 		for i := 0; i < b.N; i += flight {
 			if err := u.call(flight); err != nil {
 				b.Fatal(err)
@@ -151,7 +151,7 @@ func BenchmarkUnary(b *testing.B) {
 			w.Header().Set(http.TrailerPrefix+"grpc-status", "0")
 			_, _ = w.Write(body)
 		}))
-		u := newUnary()
+		u := newUnary(NewPool())
 		b.ResetTimer()
 		var wg sync.WaitGroup
 		for g := range flight {
@@ -190,4 +190,75 @@ func xnetPair(tb testing.TB, h http.Handler) *http2.ClientConn {
 	}
 	tb.Cleanup(func() { cancel(); cl.Close(); a.Close(); z.Close(); wg.Wait() })
 	return cl
+}
+
+// BenchmarkStream sends messages of 1 KB from server to client on one stream,
+// turns of 16 messages.
+func BenchmarkStream(b *testing.B) {
+	b.ReportAllocs()
+	b.SetBytes(1024)
+	u := newUnary(NewPool())
+	k := &counter{}
+	s, err := u.c.Open(k)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.SendHeaders(&u.request, false)
+	if err := u.ct.carry(u.s); err != nil {
+		b.Fatal(err)
+	}
+	u.stream.SendHeaders(&u.head, false)
+	message := make([]byte, 1024)
+	b.ResetTimer()
+	for i := 0; i < b.N; i += 16 {
+		for range 16 {
+			u.stream.SendData(message, false)
+		}
+		if err := u.st.carry(u.c); err != nil {
+			b.Fatal(err)
+		}
+		if err := u.ct.carry(u.s); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	if k.n < b.N*1024 {
+		b.Fatalf("%d bytes of %d messages", k.n, b.N)
+	}
+}
+
+// counter counts the bytes it gets.
+type counter struct {
+	discard
+	n int
+}
+
+func (k *counter) OnData(b []byte, _ bool) { k.n += len(b) }
+
+// TestIdleConnectionsAreSmall bounds the memory of a connection that has served
+// a request and waits.
+func TestIdleConnectionsAreSmall(t *testing.T) {
+	const n = 200
+	pool := NewPool()
+	conns := make([]*unary, n)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range conns {
+		u := newUnary(pool)
+		if err := u.call(1); err != nil || u.calls != 1 {
+			t.Fatal(u.calls, err)
+		}
+		u.ct, u.st = memory{}, memory{}
+		u.request, u.head, u.trailer, u.message = header.List{}, header.List{}, header.List{}, nil
+		conns[i] = u
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := int(after.HeapAlloc-before.HeapAlloc) / n / 2; each > 5<<10 {
+		t.Errorf("%d bytes for each side of an idle connection", each)
+	} else {
+		t.Logf("%d bytes for each side of an idle connection", each)
+	}
+	runtime.KeepAlive(conns)
 }

@@ -17,6 +17,9 @@
 //  4. control.go has SETTINGS, PING, GOAWAY, RST_STREAM and WINDOW_UPDATE.
 //  5. flood.go bounds how often a peer may do what is legal but costs us.
 //
+// The transport's marks must be those of codec.Limits: data is held back while
+// Buffered is above HighWater, and Writable is what sets it going again.
+//
 // A codec.Stream must not be used after its exchange is over: when both halves
 // have ended, OnReset was called or Reset was called. Calls made before control
 // returns to the owner of the connection (within the same Feed) do no harm; a

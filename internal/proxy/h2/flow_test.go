@@ -133,6 +133,29 @@ func TestBackPressure(t *testing.T) {
 	p.check("", "1 writable\n")
 }
 
+// TestExactlyAtTheMark: a transport tells that it has drained only after it was
+// above its mark, so the codec must not wait at the mark itself.
+func TestExactlyAtTheMark(t *testing.T) {
+	t.Parallel()
+	const high = 3 * (16384 + frameHeaderLen)
+	p := answering(t, 1, 1<<20, codec.Limits{HighWater: high, LowWater: 100})
+	s := p.log.Receivers[0].Stream
+	for range 3 {
+		s.SendData(make([]byte, 16384), false)
+	}
+	if len(p.pipe.Out) != high {
+		t.Fatalf("%d bytes in the transport", len(p.pipe.Out))
+	}
+	s.SendData([]byte("x"), false)
+	if s.Buffered() != 0 {
+		t.Error("held back at the mark")
+	}
+	s.SendData([]byte("y"), false)
+	if s.Buffered() != 1 {
+		t.Error("not held back above the mark")
+	}
+}
+
 // TestReceiveWindows: windows are opened again when half is used up.
 func TestReceiveWindows(t *testing.T) {
 	t.Parallel()

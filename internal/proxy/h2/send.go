@@ -102,7 +102,7 @@ func (s *stream) SendTrailers(h *header.List) {
 func (c *conn) sendNow(s *stream, b []byte, end bool) []byte {
 	for len(b) > 0 {
 		n := min(len(b), c.maxSend, s.sendWin, c.sendWin)
-		if n <= 0 || c.t.Buffered() >= c.lim.HighWater {
+		if n <= 0 || c.t.Buffered() > c.lim.HighWater {
 			break
 		}
 		last := end && n == len(b)
@@ -136,7 +136,7 @@ func (s *stream) store(b []byte) {
 // pump lets the streams that wait send one frame each in turn, until the
 // connection window or the transport is full.
 func (c *conn) pump() {
-	for c.queue.head != nil && c.sendWin > 0 && !c.dead && c.t.Buffered() < c.lim.HighWater {
+	for c.queue.head != nil && c.sendWin > 0 && !c.dead && c.t.Buffered() <= c.lim.HighWater {
 		s := c.queue.head
 		c.queue.remove(s)
 		n := min(s.pending, c.maxHeader, s.sendWin, c.sendWin)
