@@ -9,6 +9,7 @@ import (
 	"github.com/meshctl/meshctl/internal/proxy/filter"
 	"github.com/meshctl/meshctl/internal/proxy/flow"
 	"github.com/meshctl/meshctl/internal/proxy/header"
+	"github.com/meshctl/meshctl/internal/proxy/route"
 )
 
 // Defaults where configuration says nothing.
@@ -28,6 +29,7 @@ type exchange struct {
 	conn *Conn
 	down codec.Stream // nil once it must not be touched any more
 	up   attempt
+	rq   route.Request
 
 	next int // index of the filter to run
 
@@ -118,6 +120,7 @@ func (x *exchange) recycle() {
 	x.up.reset()
 	clear(x.shadows)
 	x.shadows = x.shadows[:0]
+	x.rq = route.Request{}
 	x.Exchange.Reset()
 }
 
@@ -393,6 +396,9 @@ func (x *exchange) finish() {
 	x.report()
 	x.s.active--
 	x.conn.streamOver()
+	if len(x.s.over) == 0 {
+		x.s.w.EndOfTurn(x.s.recycle)
+	}
 	x.s.over = append(x.s.over, x)
 }
 

@@ -19,13 +19,15 @@ func (x *exchange) findRoute() {
 	if x.Table == nil {
 		return
 	}
-	rq := route.Request{Headers: &x.Req, Peer: x.Facts.Peer, Dynamic: x, Random: x.s.w.Rand().Uint32()}
-	x.VHost, x.Route = route.Find(x.Table, &rq)
+	x.rq = route.Request{Headers: &x.Req, Random: x.s.w.Rand().Uint64(), Peer: x.Facts.Peer, Dynamic: x, Source: x.conn.info.Remote.Addr()}
+	x.rq.Init()
+	x.VHost, x.Route = route.Find(x.Table, &x.rq)
 	if x.Route == nil || x.Route.Forward == nil {
 		return
 	}
 	f := x.Route.Forward
-	x.ClusterName, x.Weighted = route.Cluster(f, &x.Req, x.s.w.Rand().Uint32())
+	x.Weighted = route.Choose(f, &x.rq)
+	x.ClusterName = route.Cluster(f, x.Weighted, &x.rq)
 	x.Cluster = x.Snap.Clusters[x.ClusterName]
 }
 
@@ -36,8 +38,8 @@ func (x *exchange) forward() {
 		x.Reply(filter.Reply{Status: 404, GRPCStatus: -1, Flags: flow.FlagNoRoute, Details: "route_not_found"})
 		return
 	}
-	if x.VHost.RequireTLS != snapshot.TLSNotRequired && x.conn.info.TLS == nil {
-		x.redirect(&snapshot.Redirect{HTTPS: true, Code: 301})
+	if route.RequiresTLS(x.VHost, x.conn.info.TLS != nil, false) {
+		x.redirectTo(301, route.Location(nil, &httpsRedirect, &x.rq, false))
 		return
 	}
 	switch {
@@ -61,13 +63,19 @@ func (x *exchange) forward() {
 	}
 }
 
+// httpsRedirect is what hosts that require TLS answer in plain text.
+var httpsRedirect = snapshot.Route{Redirect: &snapshot.Redirect{HTTPS: true, Code: 301}}
+
 func (x *exchange) redirect(r *snapshot.Redirect) {
 	code := int(r.Code)
 	if code == 0 {
 		code = 301
 	}
-	loc := route.Location(nil, r, x.Route, &x.Req, x.conn.scheme())
-	x.Reply(filter.Reply{Status: code, GRPCStatus: -1, Location: loc, Details: "direct_response"})
+	x.redirectTo(code, route.Location(nil, x.Route, &x.rq, x.conn.info.TLS != nil))
+}
+
+func (x *exchange) redirectTo(code int, location []byte) {
+	x.Reply(filter.Reply{Status: code, GRPCStatus: -1, Location: location, Details: "direct_response"})
 }
 
 // startRequest finishes the head as the route asks and opens the upstream.
@@ -88,10 +96,10 @@ func (x *exchange) startRequest(f *snapshot.Forward) {
 		q.MetadataMatch = x.Weighted.MetadataMatch
 	}
 	if len(f.Hash) > 0 {
-		var cookie []byte
-		q.Hash, q.HasHash, cookie = route.Hash(f.Hash, &x.Req, x.conn.info.Remote.Addr(), x, x.s.w.Rand())
-		if cookie != nil {
-			x.retry.setCookie = cookie
+		h := route.Hash(f, &x.rq)
+		q.Hash, q.HasHash = h.Hash, h.OK
+		if h.Cookie != nil {
+			x.retry.setCookie = appendCookie(nil, h.Cookie, h.Value)
 		}
 	}
 	x.mirror(f)
@@ -101,29 +109,53 @@ func (x *exchange) startRequest(f *snapshot.Forward) {
 	x.up.open()
 }
 
+// appendCookie makes the Set-Cookie value that keeps a client at its endpoint.
+func appendCookie(dst []byte, p *snapshot.HashPolicy, value uint64) []byte {
+	dst = append(append(dst, p.Name...), '=', '"')
+	dst = append(strconv.AppendUint(dst, value, 16), '"')
+	if p.TTL > 0 {
+		dst = strconv.AppendInt(append(dst, "; Max-Age="...), int64(p.TTL/time.Second), 10)
+	}
+	if p.Path != "" {
+		dst = append(append(dst, "; Path="...), p.Path...)
+	}
+	for _, a := range p.Attributes {
+		dst = append(append(dst, "; "...), a.Name...)
+		if a.Value != "" {
+			dst = append(append(dst, '='), a.Value...)
+		}
+	}
+	return append(dst, "; HttpOnly"...)
+}
+
 // rewrite changes path and host.
 func (x *exchange) rewrite(f *snapshot.Forward) {
-	host := ""
-	if x.Weighted != nil {
-		host = x.Weighted.HostRewrite
+	if f.Rewrite == nil && (x.Weighted == nil || x.Weighted.HostRewrite == "") {
+		return
 	}
+	x.rq.Init()
 	if f.Rewrite != nil {
-		if p, ok := route.RewritePath(nil, x.Route, &x.Req); ok {
+		if p, ok := route.RewritePath(nil, x.Route, &x.rq, formatSource{x}); ok {
 			x.OriginalPath = append(x.OriginalPath[:0], x.Req.Get(header.Path)...)
 			x.Req.Set(header.XEnvoyOriginalPath, x.OriginalPath)
 			x.Req.Set(header.Path, p)
 		}
-		if h, ok := route.RewriteHost(nil, x.Route, &x.Req); ok && host == "" {
-			host = string(h)
+	}
+	if h, ok := route.RewriteHost(nil, x.Route, x.Weighted, &x.rq); ok {
+		if f.AppendXFH {
+			x.Req.Set(header.XForwardedHost, x.Req.Get(header.Authority))
 		}
+		x.Req.Set(header.Authority, h)
 	}
-	if host == "" {
-		return
-	}
-	if f.AppendXFH {
-		x.Req.Set(header.XForwardedHost, x.Req.Get(header.Authority))
-	}
-	x.Req.SetString(header.Authority, host)
+}
+
+// formatSource gives values to path formats.
+type formatSource struct{ x *exchange }
+
+// AppendOperator implements snapshot.FormatSource.
+func (s formatSource) AppendOperator(dst []byte, p *snapshot.FormatPart) ([]byte, bool) {
+	out := s.x.s.o.Format(dst, &snapshot.Format{Parts: []snapshot.FormatPart{*p}, OmitEmpty: true}, &s.x.Record)
+	return out, len(out) > len(dst)
 }
 
 // levels are the header changes that concern this request, from the most to the

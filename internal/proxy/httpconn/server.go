@@ -51,6 +51,7 @@ type Server struct {
 	conns   map[*Conn]struct{}
 	free    []*exchange
 	over    []*exchange // finished in this turn
+	recycle func()      // endOfTurn
 	nextID  uint64
 	date    dateCache
 	active  int
@@ -72,7 +73,7 @@ func New(o Options) *Server {
 	}
 	o.Limits = o.Limits.Defaults()
 	s := &Server{o: o, w: o.Worker, chains: map[*snapshot.HTTPManager]*chain{}, conns: map[*Conn]struct{}{}, h2pool: h2.NewPool(), peers: map[snapshot.Workload]*flow.Peer{}}
-	o.Worker.EndOfTurn(s.endOfTurn)
+	s.recycle = s.endOfTurn
 	return s
 }
 

@@ -47,6 +47,7 @@ func (c *conn) start(r *Request) {
 		return
 	}
 	c.used++
+	r.state.conn = c
 	c.p.m.begun(r)
 	if most := c.p.cluster.HTTP.MaxRequestsPerConnection; most > 0 && c.used >= most {
 		c.closing = true
@@ -60,6 +61,9 @@ func (c *conn) start(r *Request) {
 func (c *conn) lookLater() {
 	if !c.queued {
 		c.queued = true
+		if len(c.p.m.idle) == 0 {
+			c.p.m.w.EndOfTurn(c.p.m.look)
+		}
 		c.p.m.idle = append(c.p.m.idle, c)
 	}
 }

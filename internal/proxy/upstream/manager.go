@@ -44,6 +44,7 @@ type Manager struct {
 	views  map[string]*view
 	pools  map[*Host][]*pool
 	idle   []*conn // to be looked at when the turn ends
+	look   func()  // endOfTurn
 	conns  int
 	h2pool *h2.Pool
 	h2st   h2.Stats
@@ -53,7 +54,7 @@ type Manager struct {
 func NewManager(o Options) *Manager {
 	o.Limits = o.Limits.Defaults()
 	m := &Manager{o: o, w: o.Worker, views: map[string]*view{}, pools: map[*Host][]*pool{}, h2pool: h2.NewPool()}
-	o.Worker.EndOfTurn(m.endOfTurn)
+	m.look = m.endOfTurn
 	return m
 }
 
@@ -218,6 +219,10 @@ func (m *Manager) Finish(r *Request, res Result) {
 		return
 	}
 	st.active = false
+	if st.conn != nil { // the stream may have been reset: its connection is to be looked at
+		st.conn.lookLater()
+		st.conn = nil
+	}
 	c, h := st.view.state, st.host
 	b := &c.breakers[st.prio]
 	b.requests.Add(-1)

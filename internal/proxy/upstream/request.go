@@ -46,6 +46,7 @@ type requestState struct {
 	view    *view
 	pool    *pool // while waiting
 	host    *Host
+	conn    *conn
 	prio    int
 	waiting bool
 	active  bool
