@@ -54,15 +54,19 @@ func Setup(n Network, hostname string) error {
 	if err := setUp(n.Bridge); err != nil {
 		return err
 	}
-	// Pods reach one another through the node, which translates service
-	// addresses on the way; a redirect message would short-cut it.
 	return sysctls(map[string]string{
+		// Pods reach one another through the node, which translates service
+		// addresses on the way; a redirect message would short-cut it.
 		"net/ipv4/ip_forward":                           "1",
 		"net/ipv4/conf/all/send_redirects":              "0",
 		"net/ipv4/conf/" + n.Bridge + "/send_redirects": "0",
 		"net/ipv4/conf/default/send_redirects":          "0",
 		"net/ipv4/conf/all/rp_filter":                   "0",
-		"net/ipv4/conf/" + n.Bridge + "/route_localnet": "0",
+		// Where the kernel has this, it would translate already inside the
+		// bridge, which then cannot send a packet back to where it came from.
+		"net/bridge/bridge-nf-call-iptables":  "0",
+		"net/bridge/bridge-nf-call-ip6tables": "0",
+		"net/bridge/bridge-nf-call-arptables": "0",
 	})
 }
 
