@@ -27,7 +27,7 @@ import (
 
 // rig is a proxy of one worker between a client and real backends.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	addr   string
 	snap   *snapshot.Snapshot
 	mgr    *snapshot.HTTPManager
@@ -103,7 +103,7 @@ func filters(m *snapshot.HTTPManager, _ *engine.Worker) ([]filter.Filter, error)
 type option func(m *snapshot.HTTPManager, s *snapshot.Snapshot)
 
 // start runs a proxy with one listener; routes are those of virtual host "*".
-func start(t *testing.T, routes []*snapshot.Route, clusters []*snapshot.Cluster, opts ...option) *rig {
+func start(t testing.TB, routes []*snapshot.Route, clusters []*snapshot.Cluster, opts ...option) *rig {
 	t.Helper()
 	vh := &snapshot.VirtualHost{Name: "any", Domains: []string{"*"}, Routes: routes}
 	table := &snapshot.RouteTable{Name: "t"}
@@ -247,4 +247,12 @@ func (r *rig) raw(text string) string {
 		r.t.Fatal(err)
 	}
 	return string(b)
+}
+
+// startB is start for benchmarks: the address alone, and no records kept.
+func startB(b *testing.B, routes []*snapshot.Route, clusters []*snapshot.Cluster) string {
+	b.Helper()
+	r := start(b, routes, clusters)
+	r.on(func() { r.server.o.Recorder = nil })
+	return r.addr
 }

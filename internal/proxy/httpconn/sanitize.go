@@ -128,6 +128,9 @@ func (x *exchange) clientAddress() netip.AddrPort {
 		hops-- // our own peer is the last of them
 	}
 	xff := x.Req.Get(header.XForwardedFor)
+	if len(xff) == 0 {
+		return peer
+	}
 	for {
 		i := bytes.LastIndexByte(xff, ',')
 		last := bytes.TrimSpace(xff[i+1:])
