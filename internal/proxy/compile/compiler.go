@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"hash/maphash"
+	"net/netip"
 	"regexp"
 	"runtime/debug"
 	"slices"
@@ -139,7 +140,8 @@ func New(opts Options) (*Compiler, error) {
 
 func emptySnapshot() *snapshot.Snapshot {
 	return &snapshot.Snapshot{
-		Routes: map[string]*snapshot.RouteTable{}, Clusters: map[string]*snapshot.Cluster{},
+		Virtual: map[netip.AddrPort]*snapshot.Listener{},
+		Routes:  map[string]*snapshot.RouteTable{}, Clusters: map[string]*snapshot.Cluster{},
 		Endpoints: map[string]*snapshot.Endpoints{}, Secrets: map[string]*snapshot.Secret{},
 	}
 }
@@ -215,8 +217,9 @@ func (c *Compiler) Apply(u Update) []*ResourceError {
 	}
 	var out []*ResourceError
 	for i := range u.Set {
-		if err := c.guard(func() error { return apply(&u.Set[i]) }); err != nil {
-			out = append(out, &ResourceError{TypeURL: u.TypeURL, Name: u.Set[i].Name, Err: err})
+		raw := u.Set[i]
+		if err := c.guard(func() error { return apply(&raw) }); err != nil {
+			out = append(out, &ResourceError{TypeURL: u.TypeURL, Name: raw.Name, Err: err})
 		}
 	}
 	for _, name := range u.Removed {

@@ -190,6 +190,9 @@ func (c *Compiler) removeTable(name string) {
 		c.refer(&p.deps, -1)
 	}
 	c.refer(&t.head.deps, -1)
+	if len(t.vhds) > 0 {
+		c.orphanHosts[name] = t.vhds // they belong to the subscription, not to the table
+	}
 	delete(c.tableParts, name)
 	removeFrom(c, &c.tables, name)
 }
