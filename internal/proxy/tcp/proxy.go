@@ -90,16 +90,29 @@ func (p *Proxy) ServeConn(c *engine.Conn, info *flow.Conn) {
 	r := &relay{p: p, down: c, info: info, cfg: info.Chain.TCP}
 	r.client.r, r.server.r = r, r
 	p.add(r)
-	c.SetHandler(&r.client)
-	c.PauseRead()
+	r.attach()
 	r.begin()
+}
+
+// Speculate dials the endpoint of a connection on which nobody has spoken yet, and
+// leaves c to its present handler. When the endpoint speaks, ends or fails, spoke
+// is asked: true is as ServeConn; false lets the endpoint's bytes wait for commit,
+// which is as ServeConn, or for cancel, which forgets it all without a record.
+// Exactly one of the three must happen. spoke may be called before Speculate
+// returns.
+func (p *Proxy) Speculate(c *engine.Conn, info *flow.Conn, spoke func() bool) (commit, cancel func()) {
+	r := &relay{p: p, down: c, info: info, cfg: info.Chain.TCP, spoke: spoke}
+	r.client.r, r.server.r = r, r
+	p.add(r)
+	r.begin()
+	return r.commit, r.forget
 }
 
 // DrainChain gives connections for which gone holds this long to end, then
 // closes them: nothing in TCP tells a peer to go elsewhere.
 func (p *Proxy) DrainChain(gone func(*flow.Conn) bool, within time.Duration) {
 	for r := p.first; r != nil; r = r.next {
-		if gone(r.info) {
+		if r.spoke == nil && gone(r.info) {
 			r.endBy(p.w.Now().Add(within), endDrained)
 		}
 	}

@@ -43,6 +43,8 @@ type relay struct {
 	every              time.Duration
 	high               int
 
+	spoke func() bool // while speculating
+
 	connected  bool
 	downClosed bool
 	over       bool // both connections are ended by us
@@ -85,13 +87,22 @@ func (r *relay) opened() {
 		c.Write(r.p.self)
 		r.upMeta = true
 	}
+	if r.spoke == nil {
+		r.run()
+	}
+}
+
+// run lets both directions go.
+func (r *relay) run() {
 	if r.idleAfter = r.cfg.IdleTimeout; r.idleAfter <= 0 {
 		r.idleAfter = defaultIdle
 	}
+	r.last = r.p.w.Now()
 	r.idle.Fn = r.onIdle
 	r.p.w.StartTimer(&r.idle, r.idleAfter)
 	r.startReports()
 	r.down.ResumeRead()
+	r.up.ResumeRead()
 }
 
 // forward passes on what one side sent and stops reading it while the other side
@@ -156,7 +167,9 @@ func (r *relay) refuse(flag flow.Flags, details, transport string) {
 	r.over = true
 	r.rec.Flags |= flag
 	r.rec.Details, r.rec.UpstreamFailure = details, transport
-	r.down.Close(nil)
+	if r.mine() {
+		r.down.Close(nil)
+	}
 }
 
 // clientEnded and serverEnded are told of the end of a connection.
@@ -185,7 +198,9 @@ func (r *relay) serverEnded(err error) {
 	if err != nil && !r.over && !r.downClosed {
 		r.rec.Flags |= flow.FlagUpstreamConnectionTermination
 		r.rec.UpstreamFailure = err.Error()
-		abandon(r.down, err)
+		if r.over = true; r.mine() {
+			abandon(r.down, err)
+		}
 	}
 	r.finish()
 }

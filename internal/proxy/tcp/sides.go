@@ -99,6 +99,9 @@ func (s *serverSide) OnData(b []byte) int {
 	if r.over {
 		return len(b)
 	}
+	if r.hold() {
+		return 0
+	}
 	if r.rec.UpstreamFirstRx == 0 {
 		r.rec.UpstreamFirstRx = r.p.w.Now().Sub(r.rec.Start)
 	}
@@ -121,6 +124,10 @@ func (s *serverSide) OnData(b []byte) int {
 // OnEOF implements engine.Handler.
 func (s *serverSide) OnEOF() {
 	r := s.r
+	if r.hold() {
+		r.up.SetHandler(r.up.Handler()) // to be told again
+		return
+	}
 	if r.upMeta {
 		r.upMeta = false
 		r.up.SetHandler(r.up.Handler())
