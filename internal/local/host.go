@@ -61,7 +61,7 @@ func reportOf(err error) report {
 	rep := report{Error: err.Error()}
 	var unavailable *node.UnavailableError
 	if errors.As(err, &unavailable) {
-		rep.Unavailable, rep.Fix = true, unavailable.Fix
+		rep.Unavailable, rep.Error, rep.Fix = true, unavailable.Cause, unavailable.Fix
 	}
 	var running *RunningError
 	if errors.As(err, &running) {

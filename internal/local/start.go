@@ -157,12 +157,15 @@ func launch(ctx context.Context, p Paths, o Options) (*Mesh, error) {
 	return nil, startError(p, o.Name, rep)
 }
 
+// noFallback says what a machine without namespaces cannot have.
+const noFallback = "\nA local mesh needs them: running without, by explicit proxying, is not supported."
+
 func startError(p Paths, name string, rep report) error {
 	if rep.Running != 0 {
 		return &RunningError{Name: name, PID: rep.Running}
 	}
 	if rep.Unavailable {
-		return &node.UnavailableError{Cause: rep.Error, Fix: rep.Fix}
+		return &node.UnavailableError{Cause: rep.Error, Fix: rep.Fix + noFallback}
 	}
 	return &StartError{Message: "start mesh: " + rep.Error, Fix: rep.Fix, Log: lastLines(p.Log(), 20)}
 }

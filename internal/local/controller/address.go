@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -36,9 +37,7 @@ func (a *Allocator) Services(objects []*resource.Object) ([]*corev1.Service, []d
 			continue
 		}
 		s = s.DeepCopy()
-		if s.Namespace == "" {
-			s.Namespace = "default"
-		}
+		s.Namespace = cmp.Or(o.Key.Namespace, "default") // the text may name none
 		services = append(services, s)
 		sources[s.Namespace+"/"+s.Name] = o
 	}

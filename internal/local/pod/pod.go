@@ -97,7 +97,7 @@ func New(cfg Config) *Pod {
 		}
 	}
 	if cfg.Proxy != nil {
-		p.proxy = newContainer(p, cfg.Proxy.container(p.facts), roleProxy)
+		p.proxy = newContainer(p, cfg.Proxy.container(cfg.Domain, p.facts), roleProxy)
 		p.containers = append(p.containers, p.proxy)
 	}
 	return p

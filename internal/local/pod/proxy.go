@@ -99,14 +99,14 @@ func writeAtomically(path string, content []byte) error {
 }
 
 // container is the proxy as a container of the pod.
-func (x *Proxy) container(f Facts) corev1.Container {
+func (x *Proxy) container(domain string, f Facts) corev1.Container {
 	kind := "sidecar"
 	if f.Injection == controller.Gateway {
 		kind = "router"
 	}
 	c := corev1.Container{
 		Name: ProxyName, Image: x.Image,
-		Args: []string{"proxy", kind, "--domain", f.Namespace + ".svc.cluster.local"},
+		Args: []string{"proxy", kind, "--domain", f.Namespace + ".svc." + domain},
 		ReadinessProbe: &corev1.Probe{
 			ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
 				Host: "127.0.0.1", Path: readinessPath, Port: intstr.FromInt32(readinessPort),

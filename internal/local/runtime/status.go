@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -62,10 +63,14 @@ func (r *Runtime) Status() api.Status {
 
 // judge sorts a pod that is not ready under waiting or failed.
 func (r *Runtime) judge(p controller.Pod, s *api.Status) {
+	name := "Pod " + p.ID()
+	if p.Ready && justStarted(p, time.Now()) {
+		s.Waiting = append(s.Waiting, name+": it has just started and has no readiness check; it may still fail")
+		return
+	}
 	if p.Ready || p.Terminating || p.Phase == corev1.PodSucceeded {
 		return
 	}
-	name := "Pod " + p.ID()
 	for _, c := range p.Containers {
 		if c.Reason == "CrashLoopBackOff" || p.Phase == corev1.PodFailed && c.ExitCode != 0 {
 			s.Failed = append(s.Failed, fmt.Sprintf("%s: container %s %s", name, c.Name, c.Message))
@@ -81,6 +86,23 @@ func (r *Runtime) judge(p controller.Pod, s *api.Status) {
 		why = "it is starting"
 	}
 	s.Waiting = append(s.Waiting, name+": "+why)
+}
+
+// probation is how long a container without a readiness check must run before
+// it is believed: one that dies at once is to be reported, not counted as ready.
+const probation = time.Second
+
+func justStarted(p controller.Pod, now time.Time) bool {
+	checked := map[string]bool{pod.ProxyName: true}
+	for _, c := range p.Spec.Containers {
+		checked[c.Name] = c.ReadinessProbe != nil || c.StartupProbe != nil
+	}
+	for _, c := range p.Containers {
+		if c.Running && !checked[c.Name] && now.Sub(c.Started) < probation {
+			return true
+		}
+	}
+	return false
 }
 
 // complete reports whether each workload that can run has a pod; right after
