@@ -1,0 +1,307 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/grpc"
+
+	"github.com/meshctl/meshctl/internal/identity"
+	"github.com/meshctl/meshctl/internal/nametable"
+	"github.com/meshctl/meshctl/internal/proxy/codec"
+	"github.com/meshctl/meshctl/internal/proxy/compile"
+	"github.com/meshctl/meshctl/internal/proxy/engine"
+	"github.com/meshctl/meshctl/internal/proxy/filter/peermeta"
+	"github.com/meshctl/meshctl/internal/proxy/flow"
+	"github.com/meshctl/meshctl/internal/proxy/httpconn"
+	"github.com/meshctl/meshctl/internal/proxy/listener"
+	"github.com/meshctl/meshctl/internal/proxy/snapshot"
+	"github.com/meshctl/meshctl/internal/proxy/tcp"
+	"github.com/meshctl/meshctl/internal/proxy/tlsbind"
+	"github.com/meshctl/meshctl/internal/proxy/tlsconn"
+	"github.com/meshctl/meshctl/internal/proxy/upstream"
+	"github.com/meshctl/meshctl/internal/proxy/xdsclient"
+)
+
+// Options say what a Proxy is and what it is connected to.
+type Options struct {
+	Workers int
+	Mark    int // SO_MARK of outgoing sockets, exempting them from capture; 0: none
+	Logger  *slog.Logger
+	Version string
+
+	Node *corev3.Node
+	Self *flow.Peer // what peers are told of this workload
+	// Dial and Context reach the control plane; nil Dial: the configuration is
+	// given by Apply alone.
+	Dial    func(ctx context.Context) (grpc.ClientConnInterface, error)
+	Context func(ctx context.Context) (context.Context, error)
+	// Names gets DNS names as they come; may be nil.
+	Names func(set map[string]nametable.Table, removed []string)
+	// Resolver looks up the names of DNS clusters.
+	Resolver upstream.Resolver
+	// Admin is where the admin interface listens; invalid: nowhere.
+	Admin netip.AddrPort
+}
+
+// Proxy is a running data plane.
+type Proxy struct {
+	o      Options
+	log    *slog.Logger
+	engine *engine.Engine
+	shared *upstream.Shared
+	binder *tlsbind.Binder
+	xds    *xdsclient.Client
+	ls     *listener.Manager
+	works  []*worker
+	snap   atomic.Pointer[snapshot.Snapshot]
+	obs    *observers
+	uri    atomic.Pointer[string]
+
+	began    time.Time
+	draining atomic.Bool
+	failing  atomic.Bool // told by /healthcheck/fail
+
+	mu   sync.Mutex // the compiler is one goroutine's at a time
+	comp *compile.Compiler
+}
+
+// worker is one event loop's share of the proxy.
+type worker struct {
+	w    *engine.Worker
+	up   *upstream.Manager
+	http *httpconn.Server
+	tcp  *tcp.Proxy
+}
+
+// Types subscribed to, in the order in which they are needed.
+var types = []string{
+	compile.TypeCluster, compile.TypeEndpoints, compile.TypeListener, compile.TypeRoute,
+	compile.TypeVirtualHost, compile.TypeSecret, nametable.TypeURL,
+}
+
+// New wires a proxy; each line needs only what is above it.
+func New(o Options) (*Proxy, error) {
+	if o.Self == nil {
+		o.Self = &flow.Peer{}
+	}
+	encoded, err := peermeta.Encode(o.Self)
+	if err != nil {
+		return nil, fmt.Errorf("encode own metadata: %w", err)
+	}
+	local := peermeta.Local{NodeID: o.Self.NodeID, Encoded: encoded}
+	p := &Proxy{o: o, log: o.Logger, shared: upstream.NewShared(), binder: tlsbind.New(), began: time.Now()}
+	p.snap.Store(&snapshot.Snapshot{})
+	if p.comp, err = compile.New(compile.Options{AcceptFilter: acceptFilter}); err != nil {
+		return nil, err
+	}
+	limits := codec.Limits{}.Defaults()
+	if p.engine, err = engine.New(engine.Options{
+		Workers: o.Workers, Mark: o.Mark, Logger: o.Logger.With("component", "engine"),
+		HighWater: limits.HighWater, LowWater: limits.LowWater,
+	}); err != nil {
+		return nil, err
+	}
+	if p.obs, err = newObservers(p); err != nil {
+		return nil, err
+	}
+	var handlers []listener.Handlers
+	for i, ew := range p.engine.Workers() {
+		w := &worker{w: ew}
+		w.up = upstream.NewManager(upstream.Options{
+			Worker: ew, Shared: p.shared, TLS: p.binder, Resolver: o.Resolver, Limits: limits, Logger: o.Logger.With("component", "upstream"),
+		})
+		rec := p.obs.recorder(i)
+		w.http = httpconn.New(httpconn.Options{
+			Worker: ew, Upstreams: w.up, Snapshot: p.snap.Load, Filters: p.filterFactory(local), Recorder: rec,
+			Format: p.obs.format, Logger: o.Logger.With("component", "http"), Limits: limits, LocalURI: p.localURI,
+		})
+		if w.tcp, err = tcp.New(tcp.Options{
+			Worker: ew, Upstreams: w.up, Snapshot: p.snap.Load, Recorder: rec, Local: local, Logger: o.Logger.With("component", "tcp"),
+		}); err != nil {
+			return nil, err
+		}
+		p.works = append(p.works, w)
+		handlers = append(handlers, listener.Handlers{HTTP: w.http, TCP: w.tcp, Recorder: rec})
+	}
+	if p.ls, err = listener.New(listener.Options{
+		Engine: p.engine, Workers: handlers, TLS: p.binder, Format: p.obs.format, Logger: o.Logger.With("component", "listener"),
+	}); err != nil {
+		return nil, err
+	}
+	if o.Dial != nil {
+		p.xds = xdsclient.New(xdsclient.Options{
+			Node: o.Node, Dial: o.Dial, Context: o.Context, Types: types, Handler: p, Logger: o.Logger.With("component", "xds"),
+		})
+	}
+	return p, nil
+}
+
+func (p *Proxy) localURI() string {
+	if u := p.uri.Load(); u != nil {
+		return *u
+	}
+	return ""
+}
+
+// SetWorkload puts a certificate into force for new handshakes.
+func (p *Proxy) SetWorkload(w *identity.Workload) error {
+	roots, err := tlsconn.ParseCertificates(w.RootsPEM)
+	if err != nil {
+		return fmt.Errorf("take roots: %w", err)
+	}
+	p.binder.SetWorkload(w.Cert, roots)
+	id := w.ID.String()
+	p.uri.Store(&id)
+	return nil
+}
+
+// Run serves until ctx ends, then closes what is left. Drain comes before.
+func (p *Proxy) Run(ctx context.Context) error {
+	p.engine.Start()
+	errs := make(chan error, 2)
+	running := 0
+	start := func(run func(context.Context) error) {
+		running++
+		go func() { errs <- run(ctx) }()
+	}
+	if p.xds != nil {
+		start(p.xds.Run)
+	}
+	start(p.obs.run)
+	var err error
+	for range running {
+		if e := <-errs; e != nil && !errors.Is(e, context.Canceled) {
+			err = errors.Join(err, e)
+		}
+	}
+	p.ls.Close()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return errors.Join(err, p.engine.Close(end))
+}
+
+// Apply implements xdsclient.Handler: resources are compiled, and what is
+// complete is published to the workers.
+func (p *Proxy) Apply(typeURL string, set []xdsclient.Resource, removed []string) map[string]error {
+	if typeURL == nametable.TypeURL {
+		return p.applyNames(set, removed)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := compile.Update{TypeURL: typeURL, Removed: removed, Set: make([]compile.Raw, len(set))}
+	for i, r := range set {
+		u.Set[i] = compile.Raw{Name: r.Name, Version: r.Version, Bytes: r.Body}
+	}
+	refused := map[string]error{}
+	for _, e := range p.comp.Apply(u) {
+		refused[e.Name] = e
+	}
+	p.publish(p.comp.Snapshot())
+	return refused
+}
+
+func (p *Proxy) applyNames(set []xdsclient.Resource, removed []string) map[string]error {
+	refused := map[string]error{}
+	tables := make(map[string]nametable.Table, len(set))
+	for _, r := range set {
+		t, err := nametable.Unmarshal(r.Body)
+		if err != nil {
+			refused[r.Name] = err
+			continue
+		}
+		tables[r.Name] = t
+	}
+	if p.o.Names != nil {
+		p.o.Names(tables, removed)
+	}
+	return refused
+}
+
+// publish puts a snapshot into force. Secrets and upstreams come before
+// listeners: a connection must find what its chain refers to.
+func (p *Proxy) publish(s *snapshot.Snapshot) {
+	if old := p.snap.Load(); old == s {
+		return
+	}
+	p.binder.Update(s)
+	if p.o.Resolver != nil {
+		p.shared.Resolve(s, p.o.Resolver, p.log)
+	}
+	p.snap.Store(s)
+	for _, w := range p.works {
+		w.w.Post(func() {
+			w.up.Update(s)
+			w.http.Forget(managersOf(s))
+		})
+	}
+	p.ls.Apply(s)
+	p.shared.Prune(s)
+}
+
+// managersOf are the connection managers in force.
+func managersOf(s *snapshot.Snapshot) map[*snapshot.HTTPManager]bool {
+	in := map[*snapshot.HTTPManager]bool{}
+	add := func(l *snapshot.Listener) {
+		for _, c := range l.Chains {
+			in[c.HTTP] = true
+		}
+		if l.Default != nil {
+			in[l.Default.HTTP] = true
+		}
+	}
+	for _, l := range s.Listeners {
+		add(l)
+	}
+	for _, l := range s.Virtual {
+		add(l)
+	}
+	return in
+}
+
+// Ready implements agent.DataPlane: the first complete configuration is in force.
+func (p *Proxy) Ready() (bool, string) {
+	if p.draining.Load() || p.failing.Load() {
+		return false, "draining"
+	}
+	if p.xds == nil {
+		return true, ""
+	}
+	st := p.xds.Status()
+	for _, t := range types[:5] {
+		if ts := st.Types[t]; ts.Accepted+ts.Rejected == 0 {
+			if !st.Connected {
+				return false, "no configuration yet: the control plane has not been reached: " + st.LastError
+			}
+			return false, "no configuration yet: waiting for " + t
+		}
+	}
+	if m := &p.snap.Load().Missing; len(m.WarmingListeners) > 0 {
+		return false, fmt.Sprintf("listeners wait for routes or secrets: %v", m.WarmingListeners)
+	}
+	for _, l := range p.ls.Status() {
+		if len(l.Errors) > 0 {
+			return false, "listener " + l.Listener.Name + ": " + l.Errors[0]
+		}
+	}
+	if p.uri.Load() == nil {
+		return false, "no certificate yet"
+	}
+	return true, ""
+}
+
+// Drain implements agent.DataPlane.
+func (p *Proxy) Drain(inboundOnly bool) {
+	p.draining.Store(true)
+	p.ls.Drain(inboundOnly)
+}
+
+// Connections implements agent.DataPlane.
+func (p *Proxy) Connections() int { return p.ls.Connections() }
