@@ -9,6 +9,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+	networking "istio.io/api/networking/v1alpha3"
 )
 
 func exactly(v string) *matcherv3.StringMatcher {
@@ -41,22 +42,21 @@ func validRegex(re string) bool {
 	return err == nil
 }
 
-// stringMatch is a StringMatch of Istio's API: exactly one field is set.
-type stringMatch interface {
-	GetExact() string
-	GetPrefix() string
-	GetRegex() string
-}
-
-// matcher translates a StringMatch, which must hold something.
-func matcher(m stringMatch) *matcherv3.StringMatcher {
-	switch {
-	case m.GetPrefix() != "":
-		return prefixed(m.GetPrefix())
-	case m.GetRegex() != "":
-		return matching(m.GetRegex())
+// matcher translates a StringMatch; nil when nothing is set in it, which in
+// Istio's API asks for presence. ok is false for an expression that proxies refuse.
+func matcher(m *networking.StringMatch) (out *matcherv3.StringMatcher, ok bool) {
+	switch t := m.GetMatchType().(type) {
+	case *networking.StringMatch_Exact:
+		return exactly(t.Exact), true
+	case *networking.StringMatch_Prefix:
+		if t.Prefix == "" {
+			return nil, true // everything begins with nothing
+		}
+		return prefixed(t.Prefix), true
+	case *networking.StringMatch_Regex:
+		return matching(t.Regex), validRegex(t.Regex)
 	default:
-		return exactly(m.GetExact())
+		return nil, true
 	}
 }
 

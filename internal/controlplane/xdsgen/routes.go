@@ -1,0 +1,142 @@
+package xdsgen
+
+import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/mesh"
+)
+
+// maxDirectBody bounds the body of a direct response.
+const maxDirectBody = 1 << 20
+
+// OutboundRoutes makes a route configuration of a sidecar.
+func OutboundRoutes(in RouteInput) (*routev3.RouteConfiguration, []diag.Diagnostic) {
+	var f findings
+	sniffed := in.Name != decimal(in.Port)
+	claims := make([]hostClaim, 0, len(in.Hosts))
+	for _, h := range in.Hosts {
+		v, found := VirtualHost(VirtualHostInput{
+			Common: in.Common, Node: in.Node, RouteHost: h, Port: in.Port, Sniffed: sniffed, Destinations: in.Destinations,
+		})
+		f.list = append(f.list, found...)
+		claims = append(claims, hostClaim{v, h})
+	}
+	hosts := settleDomains(claims, &f)
+	if !sniffed || len(hosts) == 0 {
+		hosts = append(hosts, catchAll(in.RegistryOnly))
+	}
+	return routeConfiguration(in.Name, hosts), f.list
+}
+
+func routeConfiguration(name string, hosts []*routev3.VirtualHost) *routev3.RouteConfiguration {
+	return &routev3.RouteConfiguration{
+		Name: name, VirtualHosts: hosts, ValidateClusters: boolean(false), IgnorePortInHostMatching: true,
+		MaxDirectResponseBodySizeBytes: u32(maxDirectBody),
+	}
+}
+
+// catchAll is for hosts that nothing in the mesh names.
+func catchAll(registryOnly bool) *routev3.VirtualHost {
+	v := &routev3.VirtualHost{Domains: []string{"*"}, IncludeRequestAttemptCount: true}
+	r := &routev3.Route{Match: anyPath()}
+	if registryOnly {
+		v.Name = "block_all"
+		r.Action = directResponse(502, nil)
+	} else {
+		v.Name = "allow_any"
+		r.Action = &routev3.Route_Route{Route: &routev3.RouteAction{
+			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: Passthrough}, Timeout: seconds(0),
+			MaxGrpcTimeout: seconds(0),
+		}}
+	}
+	r.Name = v.Name
+	v.Routes = []*routev3.Route{r}
+	return v
+}
+
+func anyPath() *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
+}
+
+func directResponse(status uint32, body []byte) *routev3.Route_DirectResponse {
+	d := &routev3.DirectResponseAction{Status: status}
+	if len(body) > 0 {
+		d.Body = &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: body}}
+	}
+	return &routev3.Route_DirectResponse{DirectResponse: d}
+}
+
+// VirtualHost makes the routes of one host on one port. Its domains are all that
+// it would like to have; OutboundRoutes settles which it gets.
+func VirtualHost(in VirtualHostInput) (*routev3.VirtualHost, []diag.Diagnostic) {
+	var f findings
+	host := in.Host
+	if in.Service != nil {
+		host = in.Service.Host
+	}
+	v := &routev3.VirtualHost{
+		Name: hostPort(host, in.Port), Domains: domainsOf(in.RouteHost, in.Node.DNSDomain), IncludeRequestAttemptCount: true,
+	}
+	if in.Sniffed {
+		v.Domains = []string{"*"} // the address has decided already
+	}
+	b := &routeBuilder{
+		Common: in.Common, Node: in.Node, Port: in.Port, Destinations: in.Destinations,
+		Gateways: []string{mesh.MeshGateway}, findings: &f,
+	}
+	switch {
+	case in.VirtualService != nil:
+		v.Routes = b.routes(in.VirtualService)
+	case in.Service != nil:
+		v.Routes = []*routev3.Route{b.defaultRoute(in.Service)}
+	}
+	return v, f.list
+}
+
+// routeBuilder translates HTTP routes for one port of one proxy.
+type routeBuilder struct {
+	Common
+	Node         Node
+	Port         uint32 // on which requests arrive
+	Gateways     []string
+	Destinations Destinations
+	*findings
+
+	// The route that is being translated.
+	vs     *mesh.VirtualService
+	at     string // its field path
+	origin mesh.Origin
+}
+
+// source is the object that the current route was written in. Positions are
+// known of the virtual service itself only, not of delegates.
+func (b *routeBuilder) source() source {
+	if b.vs == nil {
+		return source{}
+	}
+	if b.origin == b.vs.Origin || b.origin.IsZero() {
+		return source{origin: b.vs.Origin, fields: b.vs.Fields}
+	}
+	return source{origin: b.origin}
+}
+
+// defaultRoute leads everything to the service itself.
+func (b *routeBuilder) defaultRoute(s *mesh.Service) *routev3.Route {
+	cluster := BlackHole
+	if _, ok := s.Port(b.Port); ok {
+		cluster = ClusterName(b.Port, "", s.Host)
+	}
+	a := &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
+		Timeout:          seconds(0), MaxGrpcTimeout: seconds(0),
+	}
+	d := b.Destinations[s.Host]
+	a.HashPolicy = b.hashPolicies([]target{{host: s.Host, port: b.Port, dest: Destination{Service: s, Policy: d.Policy}}})
+	a.RetryPolicy = b.retryPolicy(nil, len(a.HashPolicy) > 0)
+	return &routev3.Route{
+		Name: "default", Match: anyPath(), Action: &routev3.Route_Route{Route: a},
+		Decorator: &routev3.Decorator{Operation: hostPort(s.Host, b.Port) + "/*"},
+	}
+}
