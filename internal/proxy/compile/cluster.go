@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -92,7 +91,7 @@ func (c *Compiler) originalDst(out *snapshot.Cluster, m *clusterv3.Cluster) erro
 	cfg := m.GetOriginalDstLbConfig()
 	o := &snapshot.OriginalDst{UseHeader: cfg.GetUseHttpHeader(), Header: "x-envoy-original-dst-host"}
 	if h := cfg.GetHttpHeaderName(); h != "" {
-		o.Header = strings.ToLower(h)
+		o.Header = lowerASCII(h)
 	}
 	if p := u32(cfg.GetUpstreamPortOverride(), 0); p > math.MaxUint16 {
 		return in("original_dst_lb_config.upstream_port_override", fmt.Errorf("%d is not a port", p))

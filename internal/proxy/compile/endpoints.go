@@ -115,7 +115,7 @@ func (c *Compiler) endpointAddr(out *snapshot.Endpoint, s *corev3.SocketAddress,
 	if s.Address == "" || len(s.Address) > 253 || strings.ContainsAny(s.Address, " /\x00") {
 		return in("socket_address.address", fmt.Errorf("%q is not a host name", s.Address))
 	}
-	out.Host = c.str(strings.ToLower(s.Address))
+	out.Host = c.str(lowerASCII(s.Address))
 	out.Port, err = socketPort(s)
 	return err
 }

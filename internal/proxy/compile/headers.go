@@ -15,7 +15,7 @@ import (
 
 // headerName checks and lower-cases a name; Host is taken as :authority.
 func (c *Compiler) headerName(name string) (snapshot.HeaderName, error) {
-	n := strings.ToLower(name)
+	n := lowerASCII(name)
 	if n == "" {
 		return snapshot.HeaderName{}, errors.New("empty header name")
 	}

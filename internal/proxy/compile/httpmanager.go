@@ -3,7 +3,6 @@ package compile
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -177,7 +176,7 @@ func (c *Compiler) hcmUpgrades(out *snapshot.HTTPManager, m *hcmv3.HttpConnectio
 		if len(u.Filters) > 0 {
 			return at("upgrade_configs", i, in("filters", unsupported("field")))
 		}
-		out.Upgrades = append(out.Upgrades, snapshot.Upgrade{Type: strings.ToLower(u.UpgradeType), Enabled: boolean(u.Enabled, true)})
+		out.Upgrades = append(out.Upgrades, snapshot.Upgrade{Type: lowerASCII(u.UpgradeType), Enabled: boolean(u.Enabled, true)})
 	}
 	return nil
 }

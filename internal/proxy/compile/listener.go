@@ -260,7 +260,7 @@ func (c *Compiler) chainMatch(m *listenerv3.FilterChainMatch) (out snapshot.Chai
 		return out, err
 	}
 	for i, n := range m.ServerNames {
-		n = strings.ToLower(n)
+		n = lowerASCII(n)
 		if n == "" || strings.Contains(strings.TrimPrefix(n, "*."), "*") && n != "*" {
 			return out, at("server_names", i, fmt.Errorf("%q: partial wildcards are not supported in server names", n))
 		}

@@ -37,7 +37,7 @@ func (c *Compiler) routeTableHead(m *routev3.RouteConfiguration) (*snapshot.Rout
 		return nil, in("virtual_hosts", fmt.Errorf("%d, at most %d", len(m.VirtualHosts), maxHosts))
 	}
 	for _, n := range m.InternalOnlyHeaders {
-		t.InternalOnly = append(t.InternalOnly, strings.ToLower(n))
+		t.InternalOnly = append(t.InternalOnly, lowerASCII(n))
 	}
 	var err error
 	if t.Headers, err = c.headerOps(m); err != nil {
@@ -69,7 +69,7 @@ func (c *Compiler) virtualHost(m *routev3.VirtualHost) (*snapshot.VirtualHost, e
 		if d == "" || strings.ContainsAny(d, " \t\r\n\x00/") {
 			return nil, at("domains", i, fmt.Errorf("%q is not a domain", d))
 		}
-		out.Domains[i] = strings.ToLower(d)
+		out.Domains[i] = lowerASCII(d)
 	}
 	switch m.RequireTls {
 	case routev3.VirtualHost_NONE:
@@ -268,7 +268,7 @@ func (c *Compiler) pathMatch(m *routev3.RouteMatch) (out snapshot.PathMatch, err
 		return out, errors.New("no path")
 	}
 	if out.IgnoreCase {
-		out.Value = strings.ToLower(out.Value)
+		out.Value = lowerASCII(out.Value)
 	}
 	return out, nil
 }
@@ -475,7 +475,7 @@ func forwardTimeouts(out *snapshot.Forward, m *routev3.RouteAction) error {
 
 func forwardUpgrades(out *snapshot.Forward, m *routev3.RouteAction) error {
 	for i, u := range m.UpgradeConfigs {
-		v := snapshot.Upgrade{Type: strings.ToLower(u.UpgradeType), Enabled: boolean(u.Enabled, true)}
+		v := snapshot.Upgrade{Type: lowerASCII(u.UpgradeType), Enabled: boolean(u.Enabled, true)}
 		if k := u.ConnectConfig; k != nil {
 			if k.ProxyProtocolConfig != nil {
 				return at("upgrade_configs", i, in("connect_config.proxy_protocol_config", unsupported("field")))
@@ -540,7 +540,7 @@ func (c *Compiler) hashPolicy(m *routev3.RouteAction_HashPolicy) (out snapshot.H
 func (c *Compiler) mirrors(l []*routev3.RouteAction_RequestMirrorPolicy) ([]snapshot.Mirror, error) {
 	var out []snapshot.Mirror
 	for i, m := range l {
-		v := snapshot.Mirror{NoHostSuffix: m.DisableShadowHostSuffixAppend, ClusterHeader: strings.ToLower(m.ClusterHeader), HostRewrite: m.HostRewriteLiteral}
+		v := snapshot.Mirror{NoHostSuffix: m.DisableShadowHostSuffixAppend, ClusterHeader: lowerASCII(m.ClusterHeader), HostRewrite: m.HostRewriteLiteral}
 		if m.Cluster != "" {
 			v.Cluster = c.cluster(m.Cluster)
 		} else if v.ClusterHeader == "" {

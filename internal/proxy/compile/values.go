@@ -206,7 +206,7 @@ func (c *Compiler) stringMatch(m *matcherv3.StringMatcher) (snapshot.StringMatch
 		return out, errors.New("no match pattern")
 	}
 	if out.IgnoreCase {
-		out.Value = strings.ToLower(out.Value)
+		out.Value = lowerASCII(out.Value)
 	}
 	return out, nil
 }
@@ -346,5 +346,22 @@ func (c *Compiler) str(s string) string {
 	}
 	s = strings.Clone(s)
 	c.strings[s] = s
+	return s
+}
+
+// lowerASCII lower-cases ASCII letters and leaves the rest alone: what matchers
+// do. (strings.ToLower would turn the Kelvin sign into a k.)
+func lowerASCII(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c >= 'A' && c <= 'Z' {
+			b := []byte(s)
+			for ; i < len(b); i++ {
+				if c := b[i]; c >= 'A' && c <= 'Z' {
+					b[i] = c + 'a' - 'A'
+				}
+			}
+			return string(b)
+		}
+	}
 	return s
 }

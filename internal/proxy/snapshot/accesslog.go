@@ -90,20 +90,19 @@ type LogFilterKind uint8
 
 // Log filters.
 const (
-	LogStatus        LogFilterKind = iota // response code compared with Value
-	LogDuration                           // milliseconds compared with Value
-	LogNotHealth                          // not a health check
-	LogTraceable                          // traced requests only
-	LogRuntime                            // fraction of requests
-	LogAnd                                // all Subs
-	LogOr                                 // any of Subs
-	LogHeader                             // Header matches the request
-	LogResponseFlag                       // any of Flags; none given: any flag at all
-	LogGRPCStatus                         // any of Statuses, or none of them when Exclude
-	LogMetadata                           // Metadata matches
-	LogType                               // any of Types, or none when Exclude
-	LogCEL                                // Expr is true
-	LogEmptyHeadline                      // always false: keeps nothing
+	LogStatus       LogFilterKind = iota // response code compared with Value
+	LogDuration                          // milliseconds compared with Value
+	LogNotHealth                         // not a health check
+	LogTraceable                         // traced requests only
+	LogRuntime                           // fraction of requests
+	LogAnd                               // all Subs
+	LogOr                                // any of Subs
+	LogHeader                            // Header matches the request
+	LogResponseFlag                      // any of Flags; none given: any flag at all
+	LogGRPCStatus                        // any of Statuses, or none of them when Exclude
+	LogMetadata                          // Metadata matches
+	LogType                              // any of Types, or none when Exclude
+	LogCEL                               // Expr is true
 )
 
 // Comparison of a log filter.

@@ -107,22 +107,20 @@ type ServiceRef struct{ Host, Name, Namespace string }
 
 // DNS settings of a cluster.
 type DNS struct {
-	Refresh        time.Duration // default 5s
-	FailureBase    time.Duration // 0: Refresh
-	FailureMax     time.Duration
-	Jitter         time.Duration
-	RespectTTL     bool
-	Family         DNSFamily
-	Resolvers      []netip.AddrPort // empty: the system's
-	UseTCP         bool
-	NoSearch       bool
-	UDPMaxQueries  uint32
-	QueryTimeout   time.Duration // 0: default
-	QueryTries     uint32        // 0: default
-	AllAddresses   bool          // of LOGICAL_DNS: not used
-	MaxHosts       uint32        // dynamic forward proxy cache; 0: default 1024
-	HostTTL        time.Duration // dynamic forward proxy cache; 0: default 5m
-	AllowCoalesced bool
+	Refresh       time.Duration // default 5s
+	FailureBase   time.Duration // 0: Refresh
+	FailureMax    time.Duration
+	Jitter        time.Duration
+	RespectTTL    bool
+	Family        DNSFamily
+	Resolvers     []netip.AddrPort // empty: the system's
+	UseTCP        bool
+	NoSearch      bool
+	UDPMaxQueries uint32
+	QueryTimeout  time.Duration // 0: default
+	QueryTries    uint32        // 0: default
+	MaxHosts      uint32        // dynamic forward proxy cache; 0: default 1024
+	HostTTL       time.Duration // dynamic forward proxy cache; 0: default 5m
 }
 
 // DNSFamily chooses address families.

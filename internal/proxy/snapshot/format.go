@@ -141,7 +141,6 @@ const (
 	OpUpstreamLocalSubject
 	OpUpstreamConnectionID
 	OpUpstreamConnectionPoolReadyDuration
-	OpUpstreamMetadata // legacy JSON arguments are turned into Text and Path
 	OpDownstreamRemoteAddress
 	OpDownstreamRemoteAddressWithoutPort
 	OpDownstreamRemotePort

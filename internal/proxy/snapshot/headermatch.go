@@ -7,7 +7,7 @@ import (
 )
 
 // Match evaluates the condition as routes do: several values of a header are
-// taken as one, joined by commas (RFC 9110 §5.3). It allocates only then.
+// taken as one, joined by commas (RFC 9110 §5.3; cookies by semicolons). It allocates only then.
 func (m *HeaderMatch) Match(h *header.List) bool {
 	v, n := m.first(h)
 	if n > 1 {
@@ -76,7 +76,11 @@ func (m *HeaderMatch) join(h *header.List) []byte {
 		all = append(all, v)
 		return true
 	})
-	return bytes.Join(all, []byte(","))
+	sep := ","
+	if m.ID == header.Cookie {
+		sep = "; " // RFC 9113 §8.2.3
+	}
+	return bytes.Join(all, []byte(sep))
 }
 
 // parseInt is strconv.ParseInt(string(b), 10, 64) without allocating.

@@ -31,7 +31,8 @@ func (d Direction) String() string {
 type Listener struct {
 	Name    string
 	Version string // of the xDS resource
-	// Addrs are the addresses; the first is the primary one.
+	// Addrs are the addresses; the first is the primary one. IPv6 addresses are
+	// for IPv6 only (IPV6_V6ONLY): ipv4_compat shows as a second address.
 	Addrs []netip.AddrPort
 	// Pipe is the path of a Unix socket; then Addrs is empty.
 	Pipe     string

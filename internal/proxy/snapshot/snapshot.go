@@ -55,16 +55,15 @@ func (m *Missing) Empty() bool {
 // dst: the exact address first, then the wildcard address of its family and
 // port, as Envoy does. nil means that the accepting listener keeps the connection.
 func (s *Snapshot) VirtualFor(dst netip.AddrPort) *Listener {
+	dst = netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port())
 	if l := s.Virtual[dst]; l != nil {
 		return l
 	}
-	port, addr := dst.Port(), dst.Addr()
-	if addr.Is4() || addr.Is4In6() {
-		if l := s.Virtual[netip.AddrPortFrom(netip.IPv4Unspecified(), port)]; l != nil {
-			return l
-		}
+	wildcard := netip.IPv6Unspecified()
+	if a := dst.Addr(); a.Is4() {
+		wildcard = netip.IPv4Unspecified()
 	}
-	return s.Virtual[netip.AddrPortFrom(netip.IPv6Unspecified(), port)]
+	return s.Virtual[netip.AddrPortFrom(wildcard, dst.Port())]
 }
 
 // EndpointsOf gives the endpoints of c: its own (static, DNS names) or those of
