@@ -102,6 +102,24 @@ func TestTroubledWorkloads(t *testing.T) {
 		if err != nil || string(r.Stdout) != "hello\nread-only\n" {
 			t.Errorf("files: %q %q %v", r.Stdout, r.Stderr, err)
 		}
+		// A program that leaves its process group and keeps the output open holds
+		// nothing up, and ends with its pod.
+		began := time.Now()
+		r, err = m.Exec(t.Context(), "default", "files", api.ExecRequest{Command: []string{"sh", "-c", "setsid sleep 987654 & echo left"}})
+		if err != nil || string(r.Stdout) != "left\n" {
+			t.Errorf("escape: %q %v after %s", r.Stdout, err, time.Since(began))
+		}
+		if err := m.Restart(t.Context(), "default", "files"); err != nil {
+			t.Fatal(err)
+		}
+		m.await("the escaped program's end", func(s api.Status) bool {
+			for pid := range descendants(t, m.status.PID) {
+				if program(pid) == "sleep 987654" {
+					return false
+				}
+			}
+			return true
+		})
 		if _, err := os.Stat("/scratch"); !errors.Is(err, os.ErrNotExist) {
 			t.Error("a mount point was made on the machine itself")
 		}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -144,6 +145,17 @@ func proxyProgram() error {
 	return nil
 }
 
+const job = `
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: job, namespace: default}
+spec:
+  template:
+    metadata: {labels: {app: job}}
+    spec: {restartPolicy: Never, containers: [{name: c, image: example/once:1}]}
+`
+
 const gateway = `
 ---
 apiVersion: v1
@@ -165,15 +177,15 @@ spec:
 func TestPodsWithSidecars(t *testing.T) {
 	t.Parallel()
 	localtest.AsEachUser(t, func(t *testing.T) {
-		m := start(t, "proxied", strings.Replace(basics, "labels: {app: web}}", `labels: {app: web}, annotations: {proxy.istio.io/config: "drainDuration: 2s"}}`, 1)+gateway, func(o *local.Options) {
+		m := start(t, "proxied", strings.Replace(basics, "labels: {app: web}}", `labels: {app: web}, annotations: {proxy.istio.io/config: "drainDuration: 2s"}}`, 1)+gateway+job, func(o *local.Options) {
 			o.Extra = json.RawMessage(`{"Proxies": true}`)
 		})
-		if m.status.State != api.Ready || len(m.status.Pods) != 3 {
+		if m.status.State != api.Ready || len(m.status.Pods) != 4 {
 			t.Fatalf("not ready: %+v", m.status)
 		}
 		var pod api.Pod
 		for _, p := range m.status.Pods {
-			if p.Namespace == "default" {
+			if p.Labels["app"] == "web" {
 				pod = p
 			}
 		}
@@ -209,6 +221,11 @@ func TestPodsWithSidecars(t *testing.T) {
 		if !strings.Contains(proxyLog(), "arguments [proxy sidecar --domain default.svc.cluster.local]") {
 			t.Errorf("arguments:\n%s", proxyLog())
 		}
+		m.await("the job's sidecar to end with it", func(s api.Status) bool {
+			return slices.ContainsFunc(s.Pods, func(p api.Pod) bool {
+				return p.Phase == "Succeeded" && !slices.ContainsFunc(p.Containers, func(c api.Container) bool { return c.Running })
+			})
+		})
 		t.Run("environment", func(t *testing.T) { testProxyEnvironment(t, m, pod) })
 		t.Run("a workload cannot mark its sockets", func(t *testing.T) {
 			r, err := m.Exec(t.Context(), "default", pod.Name, api.ExecRequest{Command: []string{"grep", "CapEff", "/proc/self/status"}})

@@ -90,7 +90,8 @@ func showEntry(source, target string, kind fs.FileMode) error {
 		}
 	}
 	err := unix.Mount(source, target, "", unix.MS_BIND|unix.MS_REC, "")
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EACCES) {
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.ESTALE):
 		// Gone since we looked, or not ours to see: the empty entry stands for it.
 		return nil
 	}

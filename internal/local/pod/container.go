@@ -237,7 +237,7 @@ func (c *container) runOnce(ctx context.Context) bool {
 // run starts the process and waits for its end. An error comes with a code that
 // is not zero.
 func (c *container) run(ctx context.Context) (int, error) {
-	proc, copied, err := c.start()
+	proc, out, err := c.start()
 	if err != nil {
 		return 128, err
 	}
@@ -257,7 +257,7 @@ func (c *container) run(ctx context.Context) (int, error) {
 	probes.Wait()
 	// What the process left in its group may hold its output open.
 	c.kill(syscall.SIGKILL)
-	<-copied
+	out.finish()
 	c.mu.Lock()
 	c.proc = nil
 	close(c.exited)
@@ -278,19 +278,34 @@ func exitCode(s *os.ProcessState) int {
 	return s.ExitCode()
 }
 
-// start starts the process. copied is closed when all its output is in the log.
-func (c *container) start() (proc *os.Process, copied chan struct{}, err error) {
+// outputPatience is how long the output of a process that has ended is still
+// read. A child that left the process group could hold it open for ever.
+const outputPatience = 500 * time.Millisecond
+
+// output is a process's output on its way into the log.
+type output struct {
+	pipe   *os.File
+	copied chan struct{}
+}
+
+func (o output) finish() {
+	_ = o.pipe.SetReadDeadline(time.Now().Add(outputPatience))
+	<-o.copied
+}
+
+// start starts the process.
+func (c *container) start() (proc *os.Process, out output, err error) {
 	cmd, err := c.command()
 	if err != nil {
-		return nil, nil, err
+		return nil, output{}, err
 	}
-	out, err := c.output()
+	log, err := c.output()
 	if err != nil {
-		return nil, nil, err
+		return nil, output{}, err
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, nil, fmt.Errorf("make pipe: %w", err)
+		return nil, output{}, fmt.Errorf("make pipe: %w", err)
 	}
 	cmd.Stdout, cmd.Stderr = w, w
 	c.mu.Lock()
@@ -298,19 +313,19 @@ func (c *container) start() (proc *os.Process, copied chan struct{}, err error) 
 	if c.ending {
 		r.Close()
 		w.Close()
-		return nil, nil, nil
+		return nil, output{}, nil
 	}
 	proc, err = c.pod.sandbox().Start(cmd)
 	w.Close()
 	if err != nil {
 		r.Close()
-		return nil, nil, err
+		return nil, output{}, err
 	}
-	copied = make(chan struct{})
+	out = output{r, make(chan struct{})}
 	go func() {
-		defer close(copied)
+		defer close(out.copied)
 		defer r.Close()
-		_, _ = io.Copy(out, r)
+		_, _ = io.Copy(log, r)
 	}()
 	c.proc, c.exited, c.started = proc, make(chan struct{}), true
 	// Without checks a container is ready as soon as it runs.
@@ -320,7 +335,7 @@ func (c *container) start() (proc *os.Process, copied chan struct{}, err error) 
 	if c.healthy {
 		c.readyOnce.Do(func() { close(c.ready) })
 	}
-	return proc, copied, nil
+	return proc, out, nil
 }
 
 // command is what to execute.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/meshctl/meshctl/internal/local/api"
 	"github.com/meshctl/meshctl/internal/local/node"
@@ -76,6 +77,8 @@ func (c *container) exec(ctx context.Context, argv []string, stdin []byte) (api.
 	wg.Go(func() { errOut.readAll(pipes[2].r) })
 	state, err := proc.Wait()
 	_ = syscall.Kill(-proc.Pid, syscall.SIGKILL) // children that keep the pipes open
+	enough := time.Now().Add(outputPatience)     // … or have left the group
+	_ = errors.Join(pipes[0].w.SetWriteDeadline(enough), pipes[1].r.SetReadDeadline(enough), pipes[2].r.SetReadDeadline(enough))
 	wg.Wait()
 	if err != nil {
 		return api.ExecResult{}, fmt.Errorf("wait for %s: %w", argv[0], err)
@@ -99,7 +102,7 @@ func (l *limited) readAll(r *os.File) {
 	defer r.Close()
 	n, _ := io.CopyN(&l.buf, r, maxExecOutput)
 	if n == maxExecOutput {
-		more, _ := io.Copy(io.Discard, r)
+		more, _ := io.Copy(io.Discard, r) // so that the command does not block
 		l.cut = more > 0
 	}
 }

@@ -296,10 +296,16 @@ func (p *Pod) live(ctx context.Context) {
 			return
 		}
 	}
+	var apps sync.WaitGroup
 	for _, c := range p.containers {
 		if c.role == roleApp {
-			wg.Go(func() { c.supervise(ctx) })
+			apps.Go(func() { c.supervise(ctx) })
 		}
+	}
+	apps.Wait()
+	if phase := p.Status().Phase; p.proxy != nil && (phase == corev1.PodSucceeded || phase == corev1.PodFailed) {
+		// All work is done: the sidecar would only wait for ever.
+		p.proxy.terminate(p.grace())
 	}
 }
 
