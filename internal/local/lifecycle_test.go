@@ -327,6 +327,42 @@ func TestPortInUse(t *testing.T) {
 	})
 }
 
+// Run shows what happens, and stops the mesh with its context.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	localtest.AsEachUser(t, func(t *testing.T) {
+		folder := t.TempDir()
+		err := errors.Join(os.WriteFile(filepath.Join(folder, "objects.yaml"), []byte(basics), 0o644),
+			os.WriteFile(filepath.Join(folder, "meshctl-local.yaml"), []byte("images: {\"example/web*\": {self: test-web}, bad: {}}"), 0o644))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		kinds := map[string]int{}
+		var status api.Status
+		err = local.Run(ctx, local.Options{
+			Settings: local.Settings{Name: fmt.Sprintf("run-%d", os.Getpid()), Folder: folder, Extra: []byte(`{}`)},
+			Timeout:  time.Minute, Progress: func(e api.Event) { kinds[e.Kind]++ },
+		}, func(s api.Status, err error) {
+			status = s
+			if err != nil {
+				t.Error(err)
+			}
+			cancel()
+		})
+		if err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if kinds["NodeReady"] != 1 || kinds["PodReady"] != 2 || kinds["Published"] != 1 {
+			t.Errorf("events %v", kinds)
+		}
+		if len(status.Diagnostics) != 1 || !strings.Contains(status.Diagnostics[0].Message, "exactly one of program, self and build") {
+			t.Errorf("findings %v", status.Diagnostics)
+		}
+	})
+}
+
 func TestForegroundEndsWithItsCommand(t *testing.T) {
 	t.Parallel()
 	localtest.AsEachUser(t, func(t *testing.T) {

@@ -116,12 +116,12 @@ func (n *nodeProcess) run() error {
 	network := node.DefaultNetwork()
 	setUp := node.Explain(node.Setup(network, n.hello.Settings.Name), "/")
 	go process.ReapOrphans(ctx)
-	file, resolver := n.images()
+	file, resolver, findings := n.images()
 	n.runtime = runtime.New(runtime.Options{
 		Name: n.hello.Settings.Name, Dir: n.paths.Dir, Domain: n.hello.Settings.Domain, NodeName: nodeName,
 		Network: network, HostEnv: os.Environ(), Resolver: resolver, Bridge: n.bridge,
 		Publish: n.hello.Settings.Publish, Outside: !n.hello.Settings.Closed, Settle: n.hello.Settings.Settle,
-		Log: n.log.With("component", "runtime"),
+		Findings: findings, Log: n.log.With("component", "runtime"),
 	})
 	// The bridge from here on: failures are told over it, and its end is ours.
 	ended := make(chan error, 4)
@@ -198,18 +198,21 @@ func (n *nodeProcess) fail(ctx context.Context, err error) {
 }
 
 // images reads the folder's mapping file and makes the finder of programs.
-func (n *nodeProcess) images() (*image.File, image.Resolver) {
+func (n *nodeProcess) images() (*image.File, image.Resolver, []diag.Diagnostic) {
 	file := &image.File{}
+	var findings []diag.Diagnostic
 	folder := n.hello.Settings.Folder
 	if folder != "" {
 		path := filepath.Join(folder, image.FileName)
 		data, err := os.ReadFile(path)
-		if err == nil {
-			var ds []diag.Diagnostic
-			file, ds = image.Parse(path, data)
-			for _, d := range ds {
-				n.log.Error("mapping file", "err", d.Error())
-			}
+		switch {
+		case err == nil:
+			file, findings = image.Parse(path, data)
+		case !errors.Is(err, os.ErrNotExist):
+			findings = append(findings, diag.Diagnostic{
+				Code: image.CodeFile, Severity: diag.Error, Pos: diag.Pos{File: path}, Message: err.Error(),
+				Effect: "no image is mapped to a program", Fix: "make the file readable",
+			})
 		}
 	}
 	r := image.Resolver{File: file, Folder: folder, Build: func(ctx context.Context, dir string) (string, error) {
@@ -219,5 +222,5 @@ func (n *nodeProcess) images() (*image.File, image.Resolver) {
 	if exe, err := os.Executable(); err == nil {
 		r.Beside = filepath.Dir(exe)
 	}
-	return file, r
+	return file, r, findings
 }

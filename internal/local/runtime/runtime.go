@@ -72,6 +72,8 @@ type Options struct {
 	Publish  Publishing
 	Outside  bool // pods may reach outside addresses
 	Settle   time.Duration
+	// Findings are known before anything runs (the mapping file's).
+	Findings []diag.Diagnostic
 	Log      *slog.Logger
 }
 
@@ -240,9 +242,9 @@ func (r *Runtime) reconcile(ctx context.Context) {
 	if !haveObjects && !stopping {
 		return
 	}
-	var findings []diag.Diagnostic
+	findings := slices.Clone(r.opts.Findings)
 	if !stopping {
-		findings = r.plan(ctx, objects)
+		findings = append(findings, r.plan(ctx, objects)...)
 	}
 	services, more := r.allocator.Services(objects)
 	findings = append(findings, more...)
