@@ -30,7 +30,7 @@ func ResolveVirtualService(c *Config[*networking.VirtualService], clusterDomain 
 	var routes []*networking.HTTPRoute
 	for i, r := range vs.Spec.Http {
 		if r.Delegate == nil {
-			routes, vs.HTTPOrigins = append(routes, r), append(vs.HTTPOrigins, c.Origin)
+			routes, vs.HTTPOrigins, vs.HTTPIndexes = append(routes, r), append(vs.HTTPOrigins, c.Origin), append(vs.HTTPIndexes, i)
 			continue
 		}
 		d, problem := findDelegate(r.Delegate, c.Origin.Namespace, i, find)
@@ -40,9 +40,9 @@ func ResolveVirtualService(c *Config[*networking.VirtualService], clusterDomain 
 		}
 		spec := proto.CloneOf(d.Spec)
 		qualify(spec, d.Origin.Namespace, clusterDomain)
-		for _, child := range spec.Http {
+		for j, child := range spec.Http {
 			if merged := mergeDelegate(r, child); merged != nil {
-				routes, vs.HTTPOrigins = append(routes, merged), append(vs.HTTPOrigins, d.Origin)
+				routes, vs.HTTPOrigins, vs.HTTPIndexes = append(routes, merged), append(vs.HTTPOrigins, d.Origin), append(vs.HTTPIndexes, j)
 			}
 		}
 		vs.Hash = vs.Hash*0x100000001b3 ^ d.Hash
@@ -231,7 +231,7 @@ func hasPrefix(s, prefix string) bool { return len(s) >= len(prefix) && s[:len(p
 // qualify makes the destinations and the gateways of matches fully qualified. A route
 // without destination host names the host it is for.
 func qualify(spec *networking.VirtualService, namespace, clusterDomain string) {
-	visitDestinations(spec, func(d *networking.Destination, _ string) {
+	visitDestinations(spec, func(d *networking.Destination, _ string, _ int, _ string) {
 		d.Host = QualifyHost(d.Host, namespace, clusterDomain)
 	})
 	for _, r := range spec.Http {

@@ -6,31 +6,31 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 )
 
-// visitDestinations visits every destination of a virtual service with its field path.
-func visitDestinations(vs *networking.VirtualService, visit func(d *networking.Destination, path string)) {
-	see := func(d *networking.Destination, path string) {
+// visitDestinations visits every destination of a virtual service: part is http,
+// tls or tcp, route the index in it, path that of the destination in the route.
+func visitDestinations(vs *networking.VirtualService, visit func(d *networking.Destination, part string, route int, path string)) {
+	see := func(d *networking.Destination, part string, route int, path string) {
 		if d != nil {
-			visit(d, path)
+			visit(d, part, route, path)
 		}
 	}
 	for i, h := range vs.GetHttp() {
-		at := fmt.Sprintf("spec.http[%d].", i)
 		for j, r := range h.GetRoute() {
-			see(r.GetDestination(), fmt.Sprintf("%sroute[%d].destination", at, j))
+			see(r.GetDestination(), "http", i, fmt.Sprintf("route[%d].destination", j))
 		}
-		see(h.GetMirror(), at+"mirror")
+		see(h.GetMirror(), "http", i, "mirror")
 		for j, m := range h.GetMirrors() {
-			see(m.GetDestination(), fmt.Sprintf("%smirrors[%d].destination", at, j))
+			see(m.GetDestination(), "http", i, fmt.Sprintf("mirrors[%d].destination", j))
 		}
 	}
 	for i, t := range vs.GetTls() {
 		for j, r := range t.GetRoute() {
-			see(r.GetDestination(), fmt.Sprintf("spec.tls[%d].route[%d].destination", i, j))
+			see(r.GetDestination(), "tls", i, fmt.Sprintf("route[%d].destination", j))
 		}
 	}
 	for i, t := range vs.GetTcp() {
 		for j, r := range t.GetRoute() {
-			see(r.GetDestination(), fmt.Sprintf("spec.tcp[%d].route[%d].destination", i, j))
+			see(r.GetDestination(), "tcp", i, fmt.Sprintf("route[%d].destination", j))
 		}
 	}
 }

@@ -43,7 +43,7 @@ func TestResolveQualifies(t *testing.T) {
 		t.Fatal(problems)
 	}
 	var hosts []string
-	vs.Destinations(func(d *networking.Destination, path string) { hosts = append(hosts, path+"="+d.Host) })
+	vs.Destinations(func(d *networking.Destination, _ mesh.Origin, path string) { hosts = append(hosts, path+"="+d.Host) })
 	for _, c := range []struct{ what, got, want string }{
 		{"hosts", strings.Join(vs.Hosts, " "), "reviews.ns.svc.cluster.local x.com"},
 		{"gateways", strings.Join(vs.Gateways, " "), "mesh ns/gw other/gw sys/old"},

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -23,6 +24,9 @@ type VirtualService struct {
 	Spec *networking.VirtualService
 	// HTTPOrigins names, for each of Spec.Http, the object that wrote it: this one or a delegate.
 	HTTPOrigins []Origin
+	// HTTPIndexes is, for each of Spec.Http, its index in the object that wrote it:
+	// for the paths of findings.
+	HTTPIndexes []int
 	// Hash identifies Spec and HTTPOrigins.
 	Hash   uint64
 	Fields Fields
@@ -40,9 +44,16 @@ func (v *VirtualService) Equal(w *VirtualService) bool {
 // AppliesTo reports whether the object applies to a gateway: MeshGateway or namespace/name.
 func (v *VirtualService) AppliesTo(gateway string) bool { return slices.Contains(v.Gateways, gateway) }
 
-// Destinations visits every destination that the routes name.
-func (v *VirtualService) Destinations(visit func(d *networking.Destination, path string)) {
-	visitDestinations(v.Spec, visit)
+// Destinations visits every destination that the routes name, with the object
+// that wrote it and the path there.
+func (v *VirtualService) Destinations(visit func(d *networking.Destination, origin Origin, path string)) {
+	visitDestinations(v.Spec, func(d *networking.Destination, part string, route int, path string) {
+		origin := v.Origin
+		if part == "http" && route < len(v.HTTPOrigins) {
+			origin, route = v.HTTPOrigins[route], v.HTTPIndexes[route]
+		}
+		visit(d, origin, fmt.Sprintf("spec.%s[%d].%s", part, route, path))
+	})
 }
 
 // QualifyGateway makes namespace/name of a gateway reference; "mesh" stays.

@@ -18,9 +18,9 @@ const (
 	codeNotFound    = "IST0101"
 	codeConflict    = "IST0109"
 	codeUnsupported = "MSH0201" // a policy needs what is not built; it fails closed
-	codeDelegate    = "MSH0202"
-	codeRules       = "MSH0203" // DestinationRules of one host say different things
-	codeIgnored     = "MSH0204" // a kind or field has no effect
+	codeDelegate    = "MSH0202" // a route leads to nothing
+	codeRules       = "MSH0203" // something is already decided by another object
+	codeIgnored     = "MSH0207" // a kind or field has no effect
 )
 
 // Finding is a Diagnostic in a collection.
@@ -164,21 +164,25 @@ func cut(name string) (namespace, n string, ok bool) {
 // missingDestinations reports routes to hosts and subsets that do not exist.
 func (f *finder) missingDestinations(c *collection.Ctx, m *Mesh, v *mesh.VirtualService, rulesByHost *collection.Index[*mesh.DestinationRule]) {
 	seen := map[string]bool{}
-	v.Destinations(func(d *networking.Destination, path string) {
+	v.Destinations(func(d *networking.Destination, origin mesh.Origin, path string) {
 		if seen[d.Host+"|"+d.Subset] {
 			return
+		}
+		host, subset := path+".host", path+".subset"
+		if origin != v.Origin {
+			host, subset = "", "" // written in a delegate, whose fields are not at hand
 		}
 		seen[d.Host+"|"+d.Subset] = true
 		if !knownHost(c, m, d.Host) {
 			f.add(codeNotFound, diag.Error, mesh.Problem{
-				Field: path + ".host", Message: "host " + d.Host + " does not exist",
+				Field: host, Message: "host " + d.Host + " does not exist",
 				Effect: "requests routed there get 503", Fix: "create the Service or ServiceEntry, or correct the host",
 			})
 			return
 		}
 		if d.Subset != "" && !knownSubset(c, d, rulesByHost) {
 			f.add(codeNotFound, diag.Error, mesh.Problem{
-				Field:   path + ".subset",
+				Field:   subset,
 				Message: "subset " + d.Subset + " of " + d.Host + " is in no DestinationRule",
 				Effect:  "requests routed there get 503", Fix: "add the subset to the host's DestinationRule",
 			})
