@@ -16,8 +16,7 @@ import (
 // other while a client waits.
 const maxAttempts = 100
 
-// choose fills the request for an endpoint from configuration and connection. It
-// reports false when there is no such cluster.
+// choose fills the request for an endpoint from configuration and connection.
 func (r *relay) choose() {
 	name, match := r.cfg.Cluster, r.cfg.MetadataMatch
 	if ws := r.cfg.Weighted; len(ws) > 0 {

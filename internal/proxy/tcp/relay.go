@@ -57,6 +57,7 @@ func (r *relay) begin() {
 	r.rec.Reset()
 	r.rec.Conn, r.rec.Start = r.info, r.info.Start
 	r.life.Fn, r.idle.Fn = r.onLife, r.onIdle
+	r.choose()
 	if r.cfg.Tunnel != nil {
 		r.refuse(flow.FlagLocalReset, "tcp_proxy_tunneling_config_not_supported", "")
 		return
@@ -69,7 +70,6 @@ func (r *relay) begin() {
 		r.down.Write(r.p.self)
 		r.downMeta = true
 	}
-	r.choose()
 	r.connect()
 }
 
@@ -176,7 +176,7 @@ func (r *relay) refuse(flag flow.Flags, details, transport string) {
 func (r *relay) clientEnded(err error) {
 	r.downClosed = true
 	if r.up == nil {
-		if !r.over {
+		if !r.over && !r.connected {
 			r.rec.Flags |= flow.FlagDownstreamConnectionTermination
 		}
 		r.finish()
