@@ -1,38 +1,31 @@
 package snapshot
 
-import (
-	"bytes"
+import "github.com/meshctl/meshctl/internal/proxy/header"
 
-	"github.com/meshctl/meshctl/internal/proxy/header"
-)
+// Match evaluates the condition. A header with several values is looked at
+// value by value, as Envoy does: one that matches is enough, and an inverted
+// condition holds only when none does. It does not allocate.
+func (m *HeaderMatch) Match(h *header.List) bool { return m.MatchValues(h, false) }
 
-// Match evaluates the condition as routes do: several values of a header are
-// taken as one, joined by commas (RFC 9110 §5.3; cookies by semicolons). It allocates only then.
-func (m *HeaderMatch) Match(h *header.List) bool {
-	v, n := m.first(h)
-	if n > 1 {
-		v = m.join(h)
-	}
-	return m.MatchValue(v)
-}
-
-// MatchValues evaluates the condition value by value: lenient when one match
-// is enough; otherwise all values must match.
-func (m *HeaderMatch) MatchValues(h *header.List, lenient bool) bool {
-	v, n := m.first(h)
-	if n <= 1 || m.Kind == HeaderPresent {
-		return m.MatchValue(v)
-	}
+// MatchValues is Match, or, with all, demands that every value matches.
+func (m *HeaderMatch) MatchValues(h *header.List, all bool) bool {
+	n := 0
 	for i := range h.RawLen() {
 		id, name, value, ok := h.Raw(i)
-		if ok && m.is(id, name) && m.MatchValue(value) == lenient {
-			return lenient
+		if !ok || !m.is(id, name) {
+			continue
+		}
+		if m.Kind == HeaderPresent {
+			return m.MatchValue(value)
+		}
+		if n++; m.matchRaw(value) != all {
+			return all == m.Invert
 		}
 	}
-	if lenient {
-		return m.MatchValue(m.join(h)) // an upstream may see them joined
+	if n == 0 {
+		return m.MatchValue(nil)
 	}
-	return true
+	return all != m.Invert
 }
 
 // MatchValue evaluates the condition for one value; nil means that the header is absent.
@@ -44,43 +37,20 @@ func (m *HeaderMatch) MatchValue(v []byte) bool {
 	if v == nil && !m.MissingAsEmpty {
 		return false // a missing header matches nothing, inverted or not
 	}
+	return m.matchRaw(v) != m.Invert
+}
+
+// matchRaw looks at a value without regard to Invert.
+func (m *HeaderMatch) matchRaw(v []byte) bool {
 	if m.Kind == HeaderRange {
 		n, ok := parseInt(v)
-		return (ok && m.From <= n && n < m.To) != m.Invert
+		return ok && m.From <= n && n < m.To
 	}
-	return m.Value.Match(v) != m.Invert
+	return m.Value.Match(v)
 }
 
 func (m *HeaderMatch) is(id header.ID, name []byte) bool {
 	return id == m.ID && (id != header.Other || string(name) == m.Name)
-}
-
-// first gives the first value and the number of values.
-func (m *HeaderMatch) first(h *header.List) (v []byte, n int) {
-	for i := range h.RawLen() {
-		id, name, value, ok := h.Raw(i)
-		if !ok || !m.is(id, name) {
-			continue
-		}
-		if n == 0 {
-			v = value
-		}
-		n++
-	}
-	return v, n
-}
-
-func (m *HeaderMatch) join(h *header.List) []byte {
-	var all [][]byte
-	h.Values(m.Name, func(v []byte) bool {
-		all = append(all, v)
-		return true
-	})
-	sep := ","
-	if m.ID == header.Cookie {
-		sep = "; " // RFC 9113 §8.2.3
-	}
-	return bytes.Join(all, []byte(sep))
 }
 
 // parseInt is strconv.ParseInt(string(b), 10, 64) without allocating.

@@ -100,53 +100,56 @@ type Decision struct {
 }
 
 // Evaluate decides. Nil policies allow. ALLOW without a matching policy refuses.
-// It does not allocate unless a header has several values.
+// It does not allocate.
 //
-// A header with several values is looked at value by value, to the side of
-// safety: to allow, every value must match; to deny, one is enough. Under a
-// negation it is the other way round.
+// A header with several values is looked at value by value: one that matches is
+// enough. Where a DENY rule negates ("deny unless x is good") every value must
+// match for the rule to spare the request, so that a second value hides nothing.
 func (p *Policies) Evaluate(f *Facts) Decision {
 	if p == nil {
 		return Decision{Allowed: true}
 	}
-	lenient := p.Action != ActionAllow
+	s := side{deny: p.Action != ActionAllow}
 	for i := range p.Policies {
 		pol := &p.Policies[i]
-		if matchAny(pol.Permissions, f, lenient) && matchAny(pol.Principals, f, lenient) {
+		if matchAny(pol.Permissions, f, s) && matchAny(pol.Principals, f, s) {
 			return Decision{Allowed: p.Action != ActionDeny, Matched: true, Policy: pol.Name}
 		}
 	}
 	return Decision{Allowed: p.Action != ActionAllow}
 }
 
-func matchAny(rules []Rule, f *Facts, lenient bool) bool {
+// side says which way is the safe one at a place of an expression.
+type side struct{ deny, negated bool }
+
+func matchAny(rules []Rule, f *Facts, s side) bool {
 	for i := range rules {
-		if rules[i].match(f, lenient) {
+		if rules[i].match(f, s) {
 			return true
 		}
 	}
 	return false
 }
 
-// match evaluates a rule. lenient says how to take several values of a header:
-// one match is enough (true) or all must match (false).
-func (r *Rule) match(f *Facts, lenient bool) bool {
+// match evaluates a rule.
+func (r *Rule) match(f *Facts, s side) bool {
 	switch r.Op {
 	case RuleAny:
 		return true
 	case RuleAnd:
 		for i := range r.Subs {
-			if !r.Subs[i].match(f, lenient) {
+			if !r.Subs[i].match(f, s) {
 				return false
 			}
 		}
 		return true
 	case RuleOr:
-		return matchAny(r.Subs, f, lenient)
+		return matchAny(r.Subs, f, s)
 	case RuleNot:
-		return !r.Subs[0].match(f, !lenient)
+		s.negated = !s.negated
+		return !r.Subs[0].match(f, s)
 	case RuleHeader:
-		return f.Headers != nil && r.Header.MatchValues(f.Headers, lenient)
+		return f.Headers != nil && r.Header.MatchValues(f.Headers, s.deny && s.negated != r.Header.Invert)
 	case RulePath:
 		return f.Headers != nil && r.Str.Match(f.Path)
 	case RulePathTemplate:

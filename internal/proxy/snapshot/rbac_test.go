@@ -13,6 +13,12 @@ func headerRule(name, value string) Rule {
 	}}
 }
 
+func inverted(name, value string) Rule {
+	r := headerRule(name, value)
+	r.Header.Invert = true
+	return r
+}
+
 func not(r Rule) Rule { return Rule{Op: RuleNot, Subs: []Rule{r}} }
 
 func principal(kind StringKind, v string) Rule {
@@ -37,13 +43,16 @@ func TestPolicies(t *testing.T) {
 		"no policies":                        {nil, nil, nil, true},
 		"allow without a match":              {policies(ActionAllow, headerRule("x", "a"), anyone), nil, nil, false},
 		"allow with a match":                 {policies(ActionAllow, headerRule("x", "a"), anyone), [][2]string{{"x", "a"}}, nil, true},
-		"allow, one of two values":           {policies(ActionAllow, headerRule("x", "a"), anyone), [][2]string{{"x", "a"}, {"x", "b"}}, nil, false},
+		"allow, one of two values":           {policies(ActionAllow, headerRule("x", "a"), anyone), [][2]string{{"x", "a"}, {"x", "b"}}, nil, true},
 		"allow, both values":                 {policies(ActionAllow, headerRule("x", "a"), anyone), [][2]string{{"x", "a"}, {"x", "a"}}, nil, true},
 		"deny, second of two values":         {policies(ActionDeny, headerRule("x", "b"), anyone), [][2]string{{"x", "a"}, {"x", "b"}}, nil, false},
-		"deny, values that join to it":       {policies(ActionDeny, headerRule("x", "a,b"), anyone), [][2]string{{"x", "a"}, {"x", "b"}}, nil, false},
 		"deny, none of two values":           {policies(ActionDeny, headerRule("x", "c"), anyone), [][2]string{{"x", "a"}, {"x", "b"}}, nil, true},
 		"allow unless, hidden in two values": {policies(ActionAllow, not(headerRule("x", "bad")), anyone), [][2]string{{"x", "good"}, {"x", "bad"}}, nil, false},
 		"deny unless, hidden in two values":  {policies(ActionDeny, not(headerRule("x", "good")), anyone), [][2]string{{"x", "good"}, {"x", "bad"}}, nil, false},
+		"deny by inversion, hidden":          {policies(ActionDeny, inverted("x", "good"), anyone), [][2]string{{"x", "good"}, {"x", "bad"}}, nil, false},
+		"allow by inversion, hidden":         {policies(ActionAllow, inverted("x", "bad"), anyone), [][2]string{{"x", "good"}, {"x", "bad"}}, nil, false},
+		"allow by inversion":                 {policies(ActionAllow, inverted("x", "bad"), anyone), [][2]string{{"x", "good"}, {"x", "fine"}}, nil, true},
+		"deny twice negated":                 {policies(ActionDeny, not(not(headerRule("x", "b"))), anyone), [][2]string{{"x", "a"}, {"x", "b"}}, nil, false},
 		"deny unless, header missing":        {policies(ActionDeny, not(headerRule("x", "good")), anyone), nil, nil, false},
 		"principal":                          {policies(ActionAllow, anyone, principal(StringExact, "spiffe://td/ns/a/sa/alice")), nil, alice, true},
 		"principal that was not verified":    {policies(ActionAllow, anyone, principal(StringExact, "spiffe://td/ns/a/sa/alice")), nil, unverified, false},
@@ -94,7 +103,7 @@ func TestAddressesAndPorts(t *testing.T) {
 		{Rule{Op: RuleDestinationPort, From: 8081, To: 9000}, false},
 		{Rule{Op: RuleServerName, Str: &StringMatch{Kind: StringSuffix, Value: ".b"}}, true},
 	} {
-		if got := c.r.match(f, false); got != c.want {
+		if got := c.r.match(f, side{}); got != c.want {
 			t.Errorf("%+v: %v", c.r, got)
 		}
 	}
