@@ -198,9 +198,9 @@ func start(t *testing.T, name, objects string, change ...func(*local.Options)) *
 	m, status, err := local.Start(t.Context(), o)
 	if m != nil {
 		t.Cleanup(func() {
-			if t.Failed() {
-				log, _ := os.ReadFile(m.Paths.Log())
-				t.Logf("mesh.log:\n%s", log)
+			log, _ := os.ReadFile(m.Paths.Log())
+			if bad := strings.Contains(string(log), "DATA RACE") || strings.Contains(string(log), "panic:"); bad || t.Failed() {
+				t.Errorf("mesh.log:\n%s", log)
 			}
 			if _, err := local.Stop(context.Background(), name, 0); err != nil {
 				t.Errorf("stop: %v", err)

@@ -440,7 +440,7 @@ func (c *container) terminate(grace time.Duration) {
 		return
 	case <-ctx.Done():
 	}
-	c.pod.cfg.Event(true, "ContainerKilled", fmt.Sprintf("container %s did not end within %s", c.spec.Name, grace))
+	c.pod.cfg.Event(c.role != roleProxy, "ContainerKilled", fmt.Sprintf("container %s did not end within %s", c.spec.Name, grace))
 	c.kill(syscall.SIGKILL)
 	<-exited
 }

@@ -351,9 +351,16 @@ func (p *Pod) end() {
 	}
 	wg.Wait()
 	if p.proxy != nil {
-		p.proxy.terminate(max(grace, time.Second))
+		proxyGrace := max(grace, time.Second)
+		if o.Now {
+			// The whole mesh stops, so nobody is left whose connections would be drained.
+			proxyGrace = min(proxyGrace, drainNobody)
+		}
+		p.proxy.terminate(proxyGrace)
 	}
 }
+
+const drainNobody = 2 * time.Second
 
 func (p *Pod) grace() time.Duration {
 	if p.cfg.StopGrace > 0 {
