@@ -377,22 +377,9 @@ func (c *Compiler) clusterMesh(out *snapshot.Cluster, m *clusterv3.Cluster) erro
 			Host: c.str(structString(v, "host")), Name: c.str(structString(v, "name")), Namespace: c.str(structString(v, "namespace")),
 		})
 	}
-	out.Metadata = c.metadata(m.Metadata)
-	if out.Metadata != nil && len(out.Metadata.Filter) == 1 && f != nil && meshOnly(f) {
-		out.Metadata = nil // all of it is in Mesh
-	}
-	return nil
-}
-
-func meshOnly[T any](f map[string]T) bool {
-	for k := range f {
-		switch k {
-		case "subset", "config", "alpn_override", "external", "disable_mx", "services":
-		default:
-			return false
-		}
-	}
-	return true
+	var err error
+	out.Metadata, err = c.metadata(m.Metadata)
+	return in("metadata", err)
 }
 
 func (c *Compiler) clusterFilters(out *snapshot.Cluster, m *clusterv3.Cluster) error {

@@ -97,6 +97,7 @@ type Compiler struct {
 	upstreamHTTPs map[snapshot.UpstreamHTTP]*snapshot.UpstreamHTTP
 	infos         map[string]*snapshot.EndpointInfo
 	tlsShared     map[string]*snapshot.TLSParams
+	metadatas     map[string]*snapshot.Metadata
 	scratch       []byte
 
 	// deps collects what the object being compiled refers to.
@@ -129,7 +130,7 @@ func New(opts Options) (*Compiler, error) {
 		opts: opts, seed: maphash.MakeSeed(), fields: fields, operators: operators(), retryOn: retryConditions(),
 		strings: map[string]string{}, regexes: map[string]*regexp.Regexp{}, breakers: map[snapshot.Breakers]*snapshot.Breakers{},
 		budgets: map[snapshot.RetryBudget]*snapshot.RetryBudget{}, upstreamHTTPs: map[snapshot.UpstreamHTTP]*snapshot.UpstreamHTTP{},
-		infos: map[string]*snapshot.EndpointInfo{}, tlsShared: map[string]*snapshot.TLSParams{},
+		metadatas: map[string]*snapshot.Metadata{}, infos: map[string]*snapshot.EndpointInfo{}, tlsShared: map[string]*snapshot.TLSParams{},
 		clusters: newStore[*snapshot.Cluster](), assignments: newStore[*snapshot.Endpoints](), secrets: newStore[*snapshot.Secret](),
 		listeners: newStore[*snapshot.Listener](), tables: newStore[*snapshot.RouteTable](),
 		chainPieces: map[string]map[pieceKey]*piece[*snapshot.Chain]{}, tableParts: map[string]*tableParts{},

@@ -153,7 +153,9 @@ func (c *Compiler) endpointInfo(m *endpointv3.LbEndpoint, e *endpointv3.Endpoint
 		}
 		v.Additional = append(v.Additional, ap)
 	}
-	c.endpointMetadata(v, m.Metadata)
+	if err := c.endpointMetadata(v, m.Metadata); err != nil {
+		return nil, in("metadata", err)
+	}
 	if len(c.infos) > maxMemo {
 		clear(c.infos)
 	}
@@ -161,7 +163,7 @@ func (c *Compiler) endpointInfo(m *endpointv3.LbEndpoint, e *endpointv3.Endpoint
 	return v, nil
 }
 
-func (c *Compiler) endpointMetadata(v *snapshot.EndpointInfo, m *corev3.Metadata) {
+func (c *Compiler) endpointMetadata(v *snapshot.EndpointInfo, m *corev3.Metadata) error {
 	f := m.GetFilterMetadata()
 	v.SocketMatch = c.criteria(m, "envoy.transport_socket_match")
 	v.LB = c.criteria(m, "envoy.lb")
@@ -174,9 +176,7 @@ func (c *Compiler) endpointMetadata(v *snapshot.EndpointInfo, m *corev3.Metadata
 			*dst = c.str(parts[i])
 		}
 	}
-	skip := []string{"envoy.transport_socket_match", "envoy.lb"}
-	if len(f["istio"].GetFields()) == 1 && f["istio"].GetFields()["workload"] != nil {
-		skip = append(skip, "istio")
-	}
-	v.Metadata = c.metadata(m, skip...)
+	var err error
+	v.Metadata, err = c.metadata(m)
+	return err
 }

@@ -116,7 +116,7 @@ func operators() map[string]operator {
 		"CUSTOM_FLAGS":                                  {op: snapshot.OpCustomFlags},
 		"DYNAMIC_METADATA":                              {snapshot.OpDynamicMetadata, argPath},
 		"CLUSTER_METADATA":                              {snapshot.OpClusterMetadata, argPath},
-		"UPSTREAM_METADATA":                             {snapshot.OpUpstreamHostMetadata, argPath},
+		"UPSTREAM_METADATA":                             {snapshot.OpUpstreamMetadata, argPath},
 		"METADATA":                                      {snapshot.OpDynamicMetadata, argPath},
 		"FILTER_STATE":                                  {snapshot.OpFilterState, argState},
 		"PER_REQUEST_STATE":                             {snapshot.OpFilterState, argState},

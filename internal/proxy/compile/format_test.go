@@ -28,7 +28,7 @@ func TestFormats(t *testing.T) {
 		"%RESP(Y):3%":                           op(snapshot.OpResp, "y  ")[:3],
 		"%START_TIME(%s.%3f)%":                  op(snapshot.OpStartTime, "%s.%3f  "),
 		"%DYNAMIC_METADATA(a:b:c)%":             op(snapshot.OpDynamicMetadata, "a  b.c"),
-		`%UPSTREAM_METADATA(["ns", "k"])%`:      op(snapshot.OpUpstreamHostMetadata, "ns  k"),
+		`%UPSTREAM_METADATA(["ns", "k"])%`:      op(snapshot.OpUpstreamMetadata, "ns  k"),
 		"%METADATA(CLUSTER:istio:host)%":        op(snapshot.OpClusterMetadata, "istio  host"),
 		"%FILTER_STATE(k:PLAIN)%":               op(snapshot.OpFilterState, "k PLAIN "),
 		"%CEL(request.headers['a)'] == \")\")%": op(snapshot.OpCEL, "  "),

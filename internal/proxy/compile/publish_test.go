@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"pgregory.net/rapid"
 
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
@@ -38,10 +39,15 @@ func address(ip string, port uint32) *corev3.Address {
 	}}}
 }
 
+func istio(v map[string]any) *corev3.Metadata {
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"istio": must(structpb.NewStruct(v))}}
+}
+
 func edsCluster(name string, timeout int) Raw {
 	return raw(name, &clusterv3.Cluster{
 		Name: name, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}, ConnectTimeout: durationpb.New(1e9 * 10),
-		DnsRefreshRate: nil, MaxRequestsPerConnection: nil, AltStatName: fmt.Sprintf("%s;%d", name, timeout),
+		AltStatName: fmt.Sprintf("%s;%d", name, timeout),
+		Metadata:    istio(map[string]any{"services": []any{map[string]any{"host": name, "name": name, "namespace": "ns"}}}),
 	})
 }
 
@@ -50,7 +56,7 @@ func eds(name string, n int) Raw {
 	for i := range n {
 		l.LbEndpoints = append(l.LbEndpoints, &endpointv3.LbEndpoint{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
 			Endpoint: &endpointv3.Endpoint{Address: address(fmt.Sprintf("10.0.%d.%d", i/250, i%250), 80)},
-		}})
+		}, Metadata: istio(map[string]any{"workload": name + ";ns;" + name + ";v1;c"})})
 	}
 	return raw(name, &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{l}})
 }

@@ -107,7 +107,7 @@ func (c *Compiler) virtualHost(m *routev3.VirtualHost) (*snapshot.VirtualHost, e
 
 func (c *Compiler) route(m *routev3.Route) (*snapshot.Route, error) {
 	out := &snapshot.Route{
-		Name: c.str(m.Name), StatPrefix: c.str(m.StatPrefix), Config: c.istioConfig(m.Metadata), Metadata: c.routeMetadata(m),
+		Name: c.str(m.Name), StatPrefix: c.str(m.StatPrefix), Config: c.istioConfig(m.Metadata),
 		Decorator: c.str(m.GetDecorator().GetOperation()), DecoratorPropagate: m.Decorator != nil && boolean(m.Decorator.Propagate, true),
 		BufferLimit: uint64(u32(m.PerRequestBufferLimitBytes, 0)), //nolint:staticcheck // deprecated, still sent
 	}
@@ -118,6 +118,9 @@ func (c *Compiler) route(m *routev3.Route) (*snapshot.Route, error) {
 		return nil, in("match", errors.New("missing"))
 	}
 	var err error
+	if out.Metadata, err = c.metadata(m.Metadata); err != nil {
+		return nil, in("metadata", err)
+	}
 	if out.Match, err = c.routeMatch(m.Match); err != nil {
 		return nil, in("match", err)
 	}
@@ -148,14 +151,6 @@ func (c *Compiler) route(m *routev3.Route) (*snapshot.Route, error) {
 		out.Tracing, err = c.routeTracing(t)
 	}
 	return out, in("tracing", err)
-}
-
-func (c *Compiler) routeMetadata(m *routev3.Route) *snapshot.Metadata {
-	f := m.GetMetadata().GetFilterMetadata()
-	if len(f) == 1 && len(f["istio"].GetFields()) == 1 && f["istio"].Fields["config"] != nil {
-		return nil // all of it is in Config
-	}
-	return c.metadata(m.Metadata)
 }
 
 func (c *Compiler) routeTracing(m *routev3.Tracing) (*snapshot.RouteTracing, error) {

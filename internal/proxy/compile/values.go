@@ -13,6 +13,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -289,26 +290,28 @@ func socketPort(s *corev3.SocketAddress) (uint16, error) {
 	return uint16(p.PortValue), nil
 }
 
-// metadata turns static metadata into plain values; nil for none. Namespaces
-// that have been taken apart already may be left out.
-func (c *Compiler) metadata(m *corev3.Metadata, skip ...string) *snapshot.Metadata {
-	var out map[string]map[string]any
-next:
-	for ns, s := range m.GetFilterMetadata() {
-		for _, k := range skip {
-			if ns == k {
-				continue next
-			}
-		}
-		if out == nil {
-			out = map[string]map[string]any{}
-		}
-		out[c.str(ns)] = s.AsMap()
+// metadata turns static metadata into plain values; nil for none. Equal
+// metadata, such as that of all routes of one virtual service, is kept once.
+func (c *Compiler) metadata(m *corev3.Metadata) (*snapshot.Metadata, error) {
+	if len(m.GetFilterMetadata()) == 0 {
+		return nil, nil
 	}
-	if out == nil {
-		return nil
+	k, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return nil, err
 	}
-	return &snapshot.Metadata{Filter: out}
+	if v := c.metadatas[string(k)]; v != nil {
+		return v, nil
+	}
+	v := &snapshot.Metadata{Filter: make(map[string]map[string]any, len(m.FilterMetadata))}
+	for ns, s := range m.FilterMetadata {
+		v.Filter[c.str(ns)] = s.AsMap()
+	}
+	if len(c.metadatas) > maxMemo {
+		clear(c.metadatas)
+	}
+	c.metadatas[string(k)] = v
+	return v, nil
 }
 
 func structString(s *structpb.Struct, k string) string { return s.GetFields()[k].GetStringValue() }

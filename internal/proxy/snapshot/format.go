@@ -141,6 +141,7 @@ const (
 	OpUpstreamLocalSubject
 	OpUpstreamConnectionID
 	OpUpstreamConnectionPoolReadyDuration
+	OpUpstreamMetadata // UPSTREAM_METADATA; the same as OpUpstreamHostMetadata
 	OpDownstreamRemoteAddress
 	OpDownstreamRemoteAddressWithoutPort
 	OpDownstreamRemotePort
