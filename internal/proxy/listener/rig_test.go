@@ -58,10 +58,9 @@ func (r *records) next(t testing.TB) flow.Record {
 	}
 }
 
-// web is an HTTP handler that answers each read by a line that says what it
-// knows of the connection.
+// web is a worker's HTTP handler that answers each read by a line that says what
+// it knows of the connection.
 type web struct {
-	mu    sync.Mutex
 	conns map[*webConn]struct{}
 	last  chan *flow.Conn
 }
@@ -74,17 +73,13 @@ type webConn struct {
 
 func (w *web) ServeConn(c *engine.Conn, info *flow.Conn) {
 	h := &webConn{w, c, info}
-	w.mu.Lock()
 	w.conns[h] = struct{}{}
-	w.mu.Unlock()
 	copied := *info
 	w.last <- &copied
 	c.SetHandler(h)
 }
 
 func (w *web) DrainChain(gone func(*flow.Conn) bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	for h := range w.conns {
 		if gone(h.info) {
 			h.c.Write([]byte("drained"))
@@ -97,8 +92,6 @@ func (h *webConn) OnConnected() {}
 func (h *webConn) OnWritable()  {}
 func (h *webConn) OnEOF()       { h.c.CloseWrite() }
 func (h *webConn) OnClose(error) {
-	h.w.mu.Lock()
-	defer h.w.mu.Unlock()
 	delete(h.w.conns, h)
 }
 
@@ -115,7 +108,7 @@ type rig struct {
 	m      *Manager
 	binder *tlsbind.Binder
 	out    *records
-	web    *web
+	served chan *flow.Conn // to the HTTP handlers
 	snaps  struct {
 		sync.Mutex
 		now *snapshot.Snapshot
@@ -131,7 +124,7 @@ func newRig(t testing.TB, change func(*Options)) *rig {
 	t.Helper()
 	r := &rig{
 		t: t, out: &records{ch: make(chan flow.Record, 1000)}, binder: tlsbind.New(),
-		web: &web{conns: map[*webConn]struct{}{}, last: make(chan *flow.Conn, 1000)}, clusters: map[string]*snapshot.Cluster{},
+		served: make(chan *flow.Conn, 1000), clusters: map[string]*snapshot.Cluster{},
 	}
 	var err error
 	if r.e, err = engine.New(engine.Options{Workers: 2}); err != nil {
@@ -145,7 +138,7 @@ func newRig(t testing.TB, change func(*Options)) *rig {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hs = append(hs, Handlers{HTTP: r.web, TCP: p, Recorder: r.out})
+		hs = append(hs, Handlers{HTTP: &web{conns: map[*webConn]struct{}{}, last: r.served}, TCP: p, Recorder: r.out})
 	}
 	o := Options{
 		Engine: r.e, Workers: hs, TLS: r.binder, SilentWait: 10 * time.Millisecond, RetryBind: 5 * time.Millisecond, DrainTime: time.Millisecond,

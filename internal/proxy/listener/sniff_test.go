@@ -266,7 +266,9 @@ func TestSilenceIsNotAnAnswer(t *testing.T) {
 func TestInspectorsAreSkipped(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*snapshot.Listener){
-		"no chain asks": func(l *snapshot.Listener) { l.Chains = []*snapshot.Chain{tcpChain("plain", "plain", snapshot.ChainMatch{})} },
+		"no chain asks": func(l *snapshot.Listener) {
+			l.Chains = []*snapshot.Chain{tcpChain("plain", "plain", snapshot.ChainMatch{})}
+		},
 		"disabled": func(l *snapshot.Listener) {
 			off := &snapshot.PortPredicate{Op: snapshot.OpAny}
 			l.TLSInspector.Disabled, l.HTTPInspector.Disabled = off, off
@@ -282,9 +284,8 @@ func TestInspectorsAreSkipped(t *testing.T) {
 			l := auto(r, true)
 			change(l)
 			r.apply(l)
-			r.redirect("10.1.1.1:7777")
-			if name != "not for this port" {
-				r.dst.to = netip.AddrPort{}
+			if name == "not for this port" {
+				r.redirect("10.1.1.1:7777")
 			}
 			expect(t, r.dial("auto"), "plain;")
 		})
@@ -313,7 +314,7 @@ func TestProxyProtocol(t *testing.T) {
 				say(t, c, head[:i])
 				say(t, c, head[i:]+"x")
 				expect(t, c, "http web 1;")
-				info := <-r.web.last
+				info := <-r.served
 				if info.Remote != src || info.Local != dst || info.Facts.Source != src || info.Direct.String() != c.LocalAddr().String() {
 					t.Fatalf("remote %v, local %v, direct %v", info.Remote, info.Local, info.Direct)
 				}
