@@ -250,6 +250,14 @@ spec:
 	}
 }
 
+func TestTooManyReplicas(t *testing.T) {
+	t.Parallel()
+	all, ds := controller.Workloads(decode(t, deployment("web", 100000, "web:1", "")), nil)
+	if len(all) != 0 || len(ds) != 1 || ds[0].Field != "spec.replicas" || ds[0].Pos.Line == 0 {
+		t.Errorf("%v %v", all, ds)
+	}
+}
+
 func service(name, spec string) string {
 	return fmt.Sprintf("\n---\napiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: shop}\nspec: %s\n", name, spec)
 }

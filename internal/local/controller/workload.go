@@ -65,6 +65,10 @@ func Workloads(objects []*resource.Object, scale map[WorkloadKey]int) ([]Workloa
 		if n, ok := scale[w.Key]; ok {
 			w.Replicas = n
 		}
+		if w.Replicas < 0 || w.Replicas > MaxReplicas {
+			ds = append(ds, notRun(o, replicasPath(w.Key.Kind), fmt.Sprintf("%d replicas: one machine runs 0 to %d of a workload", w.Replicas, MaxReplicas), "ask for fewer"))
+			continue
+		}
 		problems := unsupported(o, w.Template.Spec, templatePath(w.Key.Kind))
 		ds = append(ds, problems...)
 		if worst, any := diag.Worst(problems); any && worst == diag.Error {
@@ -74,6 +78,16 @@ func Workloads(objects []*resource.Object, scale map[WorkloadKey]int) ([]Workloa
 	}
 	slices.SortFunc(all, func(a, b Workload) int { return compareKeys(a.Key, b.Key) })
 	return all, ds
+}
+
+// MaxReplicas bounds one workload: a machine is not a cluster.
+const MaxReplicas = 500
+
+func replicasPath(kind string) string {
+	if kind == "Job" {
+		return "spec.completions"
+	}
+	return "spec.replicas"
 }
 
 func compareKeys(a, b WorkloadKey) int {

@@ -8,14 +8,11 @@ import (
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
-// maxReplicas bounds one workload: a machine is not a cluster.
-const maxReplicas = 1000
-
 // Scale sets the number of replicas of a workload. It holds until the object
 // itself asks for another number.
 func (r *Runtime) Scale(key controller.WorkloadKey, replicas int) error {
-	if replicas < 0 || replicas > maxReplicas {
-		return fmt.Errorf("scale %s to %d: want 0 to %d replicas", key, replicas, maxReplicas)
+	if replicas < 0 || replicas > controller.MaxReplicas {
+		return fmt.Errorf("scale %s to %d: want 0 to %d replicas", key, replicas, controller.MaxReplicas)
 	}
 	if key.Kind != "Deployment" && key.Kind != "StatefulSet" && key.Kind != "ReplicaSet" {
 		return fmt.Errorf("scale %s: a %s cannot be scaled", key, key.Kind)
