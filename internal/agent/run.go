@@ -37,6 +37,13 @@ const discoveryName = "istiod.istio-system.svc"
 func Main(args []string, version string) int {
 	level := new(slog.LevelVar)
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	if len(args) > 0 && args[0] == "serve" {
+		if err := serveFile(args[1:], version, log); err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+			return 1
+		}
+		return 0
+	}
 	s, err := Environ(args)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "error: meshproxy cannot start\ncause: %s\n", strings.ReplaceAll(err.Error(), "\n", "\n       "))

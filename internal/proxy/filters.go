@@ -20,7 +20,8 @@ import (
 func acceptFilter(config any) error {
 	switch config.(type) {
 	case *snapshot.RBAC, *snapshot.Fault, *snapshot.CORS, *snapshot.ALPN, *snapshot.PeerMetadata, *snapshot.GRPCStats,
-		*snapshot.IstioStats, *snapshot.Router, *snapshot.MetadataExchange, nil:
+		*snapshot.IstioStats, *snapshot.Router, *snapshot.MetadataExchange,
+		*snapshot.HTTPManager, *snapshot.TCPProxy, *snapshot.DirectResponse, nil:
 		return nil
 	default:
 		return fmt.Errorf("filter of type %T is not supported by the native proxy", config)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,6 +141,27 @@ func New(o Options) (*Proxy, error) {
 		p.xds = xdsclient.New(xdsclient.Options{
 			Node: o.Node, Dial: o.Dial, Context: o.Context, Types: types, Handler: p, Logger: o.Logger.With("component", "xds"),
 		})
+	}
+	return p, nil
+}
+
+// NewStatic makes a proxy that serves the static resources of an Envoy bootstrap
+// and nothing else.
+func NewStatic(o Options, bootstrap []byte) (*Proxy, error) {
+	o.Dial = nil
+	snap, err := compile.FromBootstrap(bootstrap, compile.Options{AcceptFilter: acceptFilter, ReadFile: os.ReadFile})
+	if err != nil {
+		return nil, fmt.Errorf("compile configuration: %w", err)
+	}
+	p, err := New(o)
+	if err != nil {
+		return nil, err
+	}
+	p.publish(snap)
+	for _, l := range p.ls.Status() {
+		if len(l.Errors) > 0 {
+			return nil, fmt.Errorf("listener %s: %s", l.Listener.Name, l.Errors[0])
+		}
 	}
 	return p, nil
 }
