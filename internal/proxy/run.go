@@ -70,9 +70,14 @@ type Proxy struct {
 	draining atomic.Bool
 	failing  atomic.Bool // told by /healthcheck/fail
 
-	mu   sync.Mutex // the compiler is one goroutine's at a time
-	comp *compile.Compiler
+	mu      sync.Mutex // the compiler is one goroutine's at a time
+	comp    *compile.Compiler
+	release *time.Timer // runs while something that was sent waits for what was not
 }
+
+// warmingTime is how long a listener, table or cluster waits for what it refers
+// to before it is published without (Envoy's initial_fetch_timeout).
+const warmingTime = 15 * time.Second
 
 // worker is one event loop's share of the proxy.
 type worker struct {
@@ -226,8 +231,32 @@ func (p *Proxy) Apply(typeURL string, set []xdsclient.Resource, removed []string
 	for _, e := range p.comp.Apply(u) {
 		refused[e.Name] = e
 	}
-	p.publish(p.comp.Snapshot())
+	s := p.comp.Snapshot()
+	p.publish(s)
+	p.watchMissing(s)
 	return refused
+}
+
+// watchMissing publishes what waits too long. The caller holds mu.
+func (p *Proxy) watchMissing(s *snapshot.Snapshot) {
+	switch {
+	case s.Missing.Empty():
+		if p.release != nil {
+			p.release.Stop()
+			p.release = nil
+		}
+	case p.release == nil:
+		p.release = time.AfterFunc(warmingTime, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.release = nil
+			p.log.Warn("configuration is published though something that it refers to has not come", "missing", fmt.Sprintf("%+v", p.snap.Load().Missing))
+			for range 3 { // clusters, then the tables that wait for them, then listeners
+				p.comp.ReleaseHeld()
+				p.publish(p.comp.Snapshot())
+			}
+		})
+	}
 }
 
 func (p *Proxy) applyNames(set []xdsclient.Resource, removed []string) map[string]error {

@@ -229,10 +229,15 @@ func (h *Conn) streamOver() {
 	}
 }
 
+// armIdle bounds the time without a stream: a draining connection gets what a
+// peer needs to learn of it, any other its idle timeout.
 func (h *Conn) armIdle() {
-	d := h.mgr.IdleTimeout
+	d, fallback := h.mgr.IdleTimeout, defaultIdle
+	if h.draining {
+		d, fallback = h.mgr.DrainTimeout, defaultDrain
+	}
 	if d <= 0 {
-		d = defaultIdle
+		d = fallback
 	}
 	h.s.w.StartTimer(&h.idle, d)
 }
@@ -267,10 +272,6 @@ func (h *Conn) drain() {
 		return
 	}
 	if h.codec.Streams() == 0 {
-		d := h.mgr.DrainTimeout
-		if d <= 0 {
-			d = defaultDrain
-		}
-		h.s.w.StartTimer(&h.idle, d)
+		h.armIdle()
 	}
 }
