@@ -62,6 +62,8 @@ type Record struct {
 	DownstreamPeer, UpstreamPeer *Peer
 	// Policy is the authorization policy that decided, "" if none did.
 	Policy string
+	// Dynamic is the request's dynamic metadata and filter state; nil: the connection's.
+	Dynamic snapshot.Dynamic
 }
 
 // Reset prepares the record for the next request and keeps its memory.
