@@ -135,10 +135,13 @@ func TestUpdate(t *testing.T) {
 	expect(t, r.dial("other"), "kept;")
 }
 
+// patientDrain is for connections that come by a socket while it is given up.
+func patientDrain(o *Options) { o.DrainTime = time.Minute }
+
 // Another listener takes over a socket with its address.
 func TestTakeOver(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, nil)
+	r := newRig(t, patientDrain)
 	r.cluster("one", true)
 	r.cluster("two", true)
 	r.apply(listener("x", tcpChain("one", "one", snapshot.ChainMatch{})))
@@ -209,7 +212,7 @@ func TestDrain(t *testing.T) {
 // Both families, side by side on one port.
 func TestWildcards(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, nil)
+	r := newRig(t, patientDrain)
 	r.cluster("a", true)
 	l := listener("any", tcpChain("a", "a", snapshot.ChainMatch{}))
 	l.Addrs = []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:0")}
