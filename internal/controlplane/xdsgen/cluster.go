@@ -85,7 +85,9 @@ func refusing(c *clusterv3.Cluster) *clusterv3.Cluster {
 
 func (b *clusterBuilder) metadata() *corev3.Metadata {
 	s := b.Service
-	m := map[string]any{"services": serviceMetadata([]ServiceRef{{s.Host, s.Name, s.Namespace}})}
+	refs := []ServiceRef{{s.Host, s.Name, s.Namespace}}
+	m := map[string]any{"services": serviceMetadata(refs)}
+	flatService(b.Common, m, refs)
 	if o := b.Policy.Origin(); !o.IsZero() {
 		m["config"] = o.ConfigPath()
 	}

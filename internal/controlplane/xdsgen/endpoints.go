@@ -105,7 +105,13 @@ func endpointMetadata(in EndpointsInput, e *mesh.Endpoint) *corev3.Metadata {
 		m["envoy.transport_socket_match"] = object(map[string]any{tlsModeKey: mesh.TLSModeIstio})
 	}
 	if w := workloadOf(e); w != "" {
-		m["istio"] = object(map[string]any{"workload": w})
+		fields := map[string]any{"workload": w}
+		if in.Dialect != mesh.DialectNative { // its formats cannot take w apart
+			for i, k := range []string{"workload_name", "workload_namespace", "canonical_service", "canonical_revision", "cluster"} {
+				fields[k] = strings.Split(w, ";")[i]
+			}
+		}
+		m["istio"] = object(fields)
 	}
 	if len(m) == 0 {
 		return nil

@@ -2,6 +2,7 @@ package xdsgen
 
 import (
 	"net"
+	"net/netip"
 	"strconv"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -48,6 +49,12 @@ func hostPort(host string, port uint32) string { return host + ":" + decimal(por
 // joinHostPort brackets IPv6 addresses.
 func joinHostPort(host string, port uint32) string { return net.JoinHostPort(host, decimal(port)) }
 
+// splitEndpoint reads ip:port.
+func splitEndpoint(s string) (host string, port uint32, ok bool) {
+	a, err := netip.ParseAddrPort(s)
+	return a.Addr().String(), uint32(a.Port()), err == nil && a.Port() != 0
+}
+
 func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 // statName ends a name in statistics: the delimiter keeps the expressions that
@@ -68,6 +75,13 @@ func configMetadata(o mesh.Origin) *corev3.Metadata {
 		return nil
 	}
 	return istioMetadata(map[string]any{"config": o.ConfigPath()})
+}
+
+// flatService names the first service where formats cannot look into lists.
+func flatService(c Common, fields map[string]any, refs []ServiceRef) {
+	if c.Dialect != mesh.DialectNative && len(refs) > 0 {
+		fields["service_host"], fields["service_name"], fields["service_namespace"] = refs[0].Host, refs[0].Name, refs[0].Namespace
+	}
 }
 
 func serviceMetadata(refs []ServiceRef) []any {
