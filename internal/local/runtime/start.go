@@ -1,0 +1,148 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/meshctl/meshctl/internal/capture"
+	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/local/controller"
+	"github.com/meshctl/meshctl/internal/local/image"
+	"github.com/meshctl/meshctl/internal/local/pod"
+)
+
+// startPod starts a pod, or says why it cannot be.
+func (r *Runtime) startPod(ctx context.Context, spec controller.PodSpec) []diag.Diagnostic {
+	r.mu.Lock()
+	cp := r.cp
+	r.mu.Unlock()
+	if cp.Tokens == nil && spec.Injection == controller.Sidecar {
+		spec.Injection = controller.NoProxy
+	}
+	programs, findings := r.programs(ctx, spec)
+	var proxy *pod.Proxy
+	if spec.Injection != controller.NoProxy {
+		c, wrong := r.captureOf(cp, spec)
+		findings = append(findings, wrong...)
+		proxy = &pod.Proxy{
+			Program: cp.Proxy, Discovery: cp.Discovery, MeshID: cp.MeshID, TrustDomain: cp.TrustDomain,
+			RootCertPEM: cp.RootCertPEM, Config: cp.ProxyConfig, Capture: c, Image: "meshproxy",
+			ClusterID: cp.ClusterID,
+		}
+		if proxy.ClusterID == "" {
+			proxy.ClusterID = "Kubernetes"
+		}
+	}
+	if worst, any := diag.Worst(findings); any && worst == diag.Error {
+		return findings
+	}
+	ip, ok := r.freeIP()
+	if !ok {
+		return append(findings, diag.Diagnostic{
+			Code: controller.CodeUnsupported, Severity: diag.Error, Object: spec.Source.Ref(), Pos: spec.Source.Pos,
+			Message: "no pod address is free", Effect: "the pod is not started", Fix: "run fewer replicas",
+		})
+	}
+	r.runs[spec.ID()]++
+	log := r.opts.Log.With("component", "pod", "pod", spec.ID())
+	p := pod.New(pod.Config{
+		Spec: spec, UID: controller.NewUID(spec, r.runs[spec.ID()]), IP: ip,
+		NodeName: r.opts.NodeName, Domain: r.opts.Domain, Network: r.opts.Network,
+		Dir: filepath.Join(r.opts.Dir, "pods", spec.Namespace+"_"+spec.Name), HideDir: r.opts.Dir,
+		LogDir:  filepath.Join(r.opts.Dir, "logs", spec.Namespace+"_"+spec.Name),
+		HostEnv: r.opts.HostEnv, Programs: programs, Configs: liveConfigs{r}, Proxy: proxy,
+		Token: func() (string, error) {
+			if cp.Tokens == nil {
+				return "", errors.New("there is no control plane that issues tokens")
+			}
+			return cp.Tokens.Issue(spec.Namespace, spec.ServiceAccount(), spec.Name)
+		},
+		Settle: r.opts.Settle, Log: log,
+		Event:   func(warning bool, kind, message string) { r.feed.add(warning, kind, "Pod "+spec.ID(), message) },
+		Changed: r.wake,
+	})
+	r.mu.Lock()
+	r.pods[spec.ID()] = p
+	r.mu.Unlock()
+	r.feed.add(false, "PodStarted", "Pod "+spec.ID(), "address "+ip.String())
+	go func() {
+		p.Run()
+		r.wake()
+	}()
+	return findings
+}
+
+// programs finds what to execute for each container.
+func (r *Runtime) programs(ctx context.Context, spec controller.PodSpec) (map[string]image.Program, []diag.Diagnostic) {
+	all := map[string]image.Program{}
+	var findings []diag.Diagnostic
+	path := "spec.template.spec"
+	if spec.Workload.Kind == "Pod" {
+		path = "spec"
+	}
+	find := func(list string, containers []corev1.Container) {
+		for i, c := range containers {
+			p, d := r.opts.Resolver.Resolve(ctx, image.Container{
+				Name: c.Name, Image: c.Image, Field: fmt.Sprintf("%s.%s[%d]", path, list, i),
+				Annotations: spec.Annotations, Object: spec.Source,
+			})
+			if d != nil {
+				findings = append(findings, *d)
+				continue
+			}
+			all[c.Name] = p
+		}
+	}
+	find("initContainers", spec.Spec.InitContainers)
+	if spec.Injection != controller.Gateway {
+		find("containers", spec.Spec.Containers)
+	}
+	return all, findings
+}
+
+// captureOf is what of the pod's traffic is redirected.
+func (r *Runtime) captureOf(cp ControlPlane, spec controller.PodSpec) (capture.Config, []diag.Diagnostic) {
+	base := capture.Default()
+	base.ProxyUIDs, base.ProxyGIDs, base.ProxyMark = nil, nil, pod.DefaultMark
+	base.DNSCapture = true
+	base.Nameservers = []netip.Addr{r.opts.Network.Gateway.Addr()}
+	base.ExcludeOutboundRanges = cp.ExcludeOutbound
+	c, wrong := capture.FromAnnotations(base, spec.Annotations)
+	var findings []diag.Diagnostic
+	for _, w := range wrong {
+		field := fmt.Sprintf("spec.template.metadata.annotations[%s]", w.Annotation)
+		findings = append(findings, diag.Diagnostic{
+			Code: controller.CodeUnsupported, Severity: diag.Error, Object: spec.Source.Ref(), Pos: spec.Source.At(field),
+			Field: field, Message: w.Error(), Effect: "the workload is not started, so that no traffic goes around the mesh", Fix: "correct the annotation",
+		})
+	}
+	return c, findings
+}
+
+// freeIP is the next address of the pod network that no pod has. Addresses are
+// reused as late as possible, since others may still know the old holder.
+func (r *Runtime) freeIP() (netip.Addr, bool) {
+	r.mu.Lock()
+	used := map[netip.Addr]bool{r.opts.Network.Gateway.Addr(): true}
+	for _, p := range r.pods {
+		used[p.Status().IP] = true
+	}
+	r.mu.Unlock()
+	size := uint32(1) << (32 - r.opts.Network.Gateway.Bits())
+	b := r.opts.Network.Gateway.Masked().Addr().As4()
+	base := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+	for range size {
+		r.lastIP = (r.lastIP + 1) % (size - 257)
+		v := base + 256 + r.lastIP // the first 256 are the node's
+		ip := netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
+		if last := v & 0xff; last != 0 && last != 255 && !used[ip] {
+			return ip, true
+		}
+	}
+	return netip.Addr{}, false
+}
