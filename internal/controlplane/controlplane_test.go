@@ -1,0 +1,300 @@
+package controlplane_test
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/grpc/codes"
+
+	"github.com/meshctl/meshctl/internal/controlplane"
+	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
+	"github.com/meshctl/meshctl/internal/identity"
+	"github.com/meshctl/meshctl/internal/resource"
+)
+
+// shop is two services with pods, and a gateway.
+const shop = `
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: shop}
+spec: {clusterIP: 10.96.0.5, selector: {app: reviews}, ports: [{name: http, port: 80, targetPort: 9080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec: {clusterIP: 10.96.0.6, selector: {app: db}, ports: [{name: tcp, port: 5432}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: reviews-1, namespace: shop, labels: {app: reviews, version: v1, security.istio.io/tlsMode: istio}}
+spec: {containers: [{name: c, image: i}]}
+status: {phase: Running, podIPs: [{ip: 10.1.0.1}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: reviews-1, namespace: shop, labels: {kubernetes.io/service-name: reviews}}
+addressType: IPv4
+ports: [{name: http, port: 9080}]
+endpoints:
+- {addresses: [10.1.0.1], conditions: {ready: true}, targetRef: {kind: Pod, name: reviews-1, namespace: shop}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: db-1, namespace: shop, labels: {kubernetes.io/service-name: db}}
+addressType: IPv4
+ports: [{name: tcp, port: 5432}]
+endpoints: [{addresses: [10.1.0.9]}]
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: front, namespace: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: ["*"]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: front, namespace: shop}
+spec:
+  hosts: ["*"]
+  gateways: [front]
+  http: [{route: [{destination: {host: reviews}}]}]
+`
+
+func timeout(seconds int) string {
+	return fmt.Sprintf(`
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: shop}
+spec:
+  hosts: [reviews]
+  http: [{timeout: %ds, route: [{destination: {host: reviews}}]}]
+`, seconds)
+}
+
+func has(t *testing.T, x *proxy, typeURL string, want ...string) {
+	t.Helper()
+	names := x.names(typeURL)
+	for _, w := range want {
+		if !slices.Contains(names, w) {
+			t.Errorf("%s: no %q in %q", typeURL[strings.LastIndexByte(typeURL, '.')+1:], w, names)
+		}
+	}
+}
+
+func TestSidecar(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop)
+	x := p.connect(node("reviews-1.shop", "sidecar", true, map[string]string{"app": "reviews"}))
+	const reviews, db = "outbound|80||reviews.shop.svc.cluster.local", "outbound|5432||db.shop.svc.cluster.local"
+	has(t, x, xdsserve.TypeCluster, reviews, db, "PassthroughCluster", "BlackHoleCluster", "inbound|9080||")
+	has(t, x, xdsserve.TypeEndpoint, reviews, db)
+	has(t, x, xdsserve.TypeListener, "virtualOutbound", "virtualInbound", "0.0.0.0_80", "10.96.0.6_5432")
+	has(t, x, xdsserve.TypeRoute, "80")
+	has(t, x, xdsserve.TypeVirtualHost, "80/reviews.shop.svc.cluster.local:80", "80/allow_any")
+	has(t, x, xdsserve.TypeNameTable, "reviews.shop.svc.cluster.local", "db.shop.svc.cluster.local")
+	cla := get(x, xdsserve.TypeEndpoint, reviews, &endpointv3.ClusterLoadAssignment{})
+	if a := cla.Endpoints[0].LbEndpoints[0].GetEndpoint().GetAddress().GetSocketAddress(); a.GetAddress() != "10.1.0.1" || a.GetPortValue() != 9080 {
+		t.Errorf("endpoint %v", a)
+	}
+	if rc := get(x, xdsserve.TypeRoute, "80", &routev3.RouteConfiguration{}); len(rc.VirtualHosts) != 0 {
+		t.Errorf("route configuration of a native proxy holds virtual hosts: %v", rc)
+	}
+}
+
+// One change of a VirtualService costs each proxy one small resource.
+func TestOneChangeIsOneResource(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop)
+	p.apply(timeout(1))
+	x := p.connect(node("a.other", "sidecar", true, nil))
+	x.since()
+	p.apply(timeout(2))
+	if got := x.since(); !slices.Equal(got, []string{"VirtualHost 80/reviews.shop.svc.cluster.local:80"}) {
+		t.Errorf("sent %q", got)
+	}
+	p.apply(timeout(2))
+	if got := x.since(); len(got) != 0 {
+		t.Errorf("no change, but sent %q", got)
+	}
+	p.apply("", resource.Key{Kind: resource.KindEndpointSlice, Namespace: "shop", Name: "db-1"})
+	if got := x.since(); !slices.Equal(got, []string{"ClusterLoadAssignment outbound|5432||db.shop.svc.cluster.local"}) {
+		t.Errorf("sent %q", got)
+	}
+}
+
+func TestEnvoyGetsWholeRoutes(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop)
+	x := p.connect(node("a.other", "sidecar", false, nil))
+	rc := get(x, xdsserve.TypeRoute, "80", &routev3.RouteConfiguration{})
+	var names []string
+	for _, h := range rc.VirtualHosts {
+		names = append(names, h.Name)
+	}
+	if !slices.Contains(names, "reviews.shop.svc.cluster.local:80") || !slices.Contains(names, "allow_any") {
+		t.Errorf("virtual hosts %q", names)
+	}
+	if got := x.names(xdsserve.TypeVirtualHost); len(got) != 0 {
+		t.Errorf("virtual hosts beside the routes: %q", got)
+	}
+	if got := x.names(xdsserve.TypeNameTable); len(got) != 1 {
+		t.Errorf("name tables %q, want one", got)
+	}
+}
+
+func TestGateway(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop)
+	x := p.connect(node("gw.shop", "router", true, map[string]string{"istio": "ingressgateway"}))
+	has(t, x, xdsserve.TypeListener, "0.0.0.0_8080")
+	has(t, x, xdsserve.TypeRoute, "http.8080")
+	has(t, x, xdsserve.TypeCluster, "outbound|80||reviews.shop.svc.cluster.local")
+	if got := x.names(xdsserve.TypeCluster); slices.Contains(got, "outbound|5432||db.shop.svc.cluster.local") {
+		t.Errorf("a gateway gets upstreams that it has no route to: %q", got)
+	}
+	if got := x.names(xdsserve.TypeListener); slices.Contains(got, "virtualInbound") {
+		t.Errorf("a gateway gets %q", got)
+	}
+}
+
+// The class of a session follows the labels that the registry knows, and its
+// configuration goes when the last session does.
+func TestClassesFollowWorkloads(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop)
+	x := p.connect(node("late-1.shop", "sidecar", true, nil))
+	if got := x.names(xdsserve.TypeCluster); slices.Contains(got, "inbound|9080||") {
+		t.Fatalf("an unknown pod is behind a service: %q", got)
+	}
+	p.apply(`
+apiVersion: v1
+kind: Pod
+metadata: {name: late-1, namespace: shop, labels: {app: reviews}}
+spec: {containers: [{name: c, image: i}]}
+status: {phase: Running, podIPs: [{ip: 10.1.0.7}]}
+`)
+	has(t, x, xdsserve.TypeCluster, "inbound|9080||")
+}
+
+// caller is an Authenticator that always finds the same caller.
+type caller struct {
+	id  identity.ID
+	pod string
+	err error
+}
+
+func (c caller) Authenticate(context.Context) (identity.Caller, error) {
+	return identity.Caller{ID: c.id, Pod: c.pod}, c.err
+}
+
+func TestIdentityMustMatchTheNode(t *testing.T) {
+	t.Parallel()
+	own := identity.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "default"}
+	with := func(edit func(*identity.ID)) identity.ID { id := own; edit(&id); return id }
+	for _, c := range []struct {
+		name string
+		auth caller
+		code codes.Code
+	}{
+		{"own", caller{id: own}, codes.OK},
+		{"own pod", caller{id: own, pod: "reviews-1"}, codes.OK},
+		{"other pod", caller{id: own, pod: "other"}, codes.PermissionDenied},
+		{"other namespace", caller{id: with(func(i *identity.ID) { i.Namespace = "x" })}, codes.PermissionDenied},
+		{"other account", caller{id: with(func(i *identity.ID) { i.ServiceAccount = "x" })}, codes.PermissionDenied},
+		{"other trust domain", caller{id: with(func(i *identity.ID) { i.TrustDomain = "x" })}, codes.PermissionDenied},
+		{"no credentials", caller{err: identity.ErrNoCredentials}, codes.PermissionDenied},
+		{"bad credentials", caller{err: x509.UnknownAuthorityError{}}, codes.PermissionDenied},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlane(t, controlplane.Settings{Authenticator: c.auth})
+			p.apply(shop)
+			n := node("reviews-1.shop", "sidecar", true, nil)
+			if c.code == codes.OK {
+				has(t, p.connect(n), xdsserve.TypeCluster, "PassthroughCluster")
+				return
+			}
+			if code, text := p.dial(n).refused(); code != c.code {
+				t.Errorf("%v: %s", code, text)
+			}
+		})
+	}
+}
+
+// Credentials that are there but wrong are refused even where none are needed.
+func TestPlaintextDoesNotExcuseBadCredentials(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{Authenticator: caller{err: errors.New("expired")}, AllowPlaintext: true})
+	if code, text := p.dial(node("a.shop", "sidecar", true, nil)).refused(); code != codes.PermissionDenied {
+		t.Errorf("%v: %s", code, text)
+	}
+}
+
+func TestNotServedBeforeSourcesAreRead(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{Sources: []string{"test"}})
+	if code, text := p.dial(node("a.shop", "sidecar", true, nil)).refused(); code != codes.Unavailable {
+		t.Errorf("%v: %s", code, text)
+	}
+	p.apply(shop)
+	has(t, p.connect(node("a.shop", "sidecar", true, nil)), xdsserve.TypeRoute, "80")
+}
+
+// A broken MeshConfig leaves the last good one in force and says so.
+func TestMeshConfigFromConfigMap(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	config := func(mesh string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n    " + mesh + "\n"
+	}
+	p.apply(shop)
+	x := p.connect(node("a.other", "sidecar", true, nil))
+	p.apply(config("outboundTrafficPolicy: {mode: REGISTRY_ONLY}"))
+	has(t, x, xdsserve.TypeVirtualHost, "80/block_all")
+	p.apply(config("outboundTrafficPolicy: {mode: SOMETHING}"))
+	has(t, x, xdsserve.TypeVirtualHost, "80/block_all")
+	if ds := p.cp.Diagnostics(); len(ds) < 2 {
+		t.Errorf("diagnostics: %v", ds)
+	}
+}
+
+func TestDebugPages(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop + "---\napiVersion: v1\nkind: Secret\nmetadata: {name: cert, namespace: shop}\nstringData: {tls.crt: PUBLIC, tls.key: PRIVATEKEY}\n")
+	p.connect(node("reviews-1.shop", "sidecar", true, nil))
+	for _, c := range []struct{ path, want string }{
+		{"/debug/syncz", "reviews-1.shop"},
+		{"/debug/registryz", "reviews.shop.svc.cluster.local"},
+		{"/debug/endpointz", "10.1.0.1"},
+		{"/debug/configz", "front"},
+		{"/debug/diagnosticz", "["},
+		{"/debug/config_dump?proxyID=reviews-1.shop", "Service/shop/reviews"},
+		{"/debug/collectionz", "virtual-services"},
+	} {
+		rec := httptest.NewRecorder()
+		p.cp.Debug().ServeHTTP(rec, httptest.NewRequest("GET", c.path, nil))
+		if body := rec.Body.String(); rec.Code != 200 || !strings.Contains(body, c.want) || strings.Contains(body, "PRIVATEKEY") {
+			t.Errorf("%s: %d, %d bytes, want %q in it and no key", c.path, rec.Code, len(body), c.want)
+		}
+	}
+	rec := httptest.NewRecorder()
+	p.cp.Debug().ServeHTTP(rec, httptest.NewRequest("GET", "/debug/config_dump?proxyID=nobody.shop", nil))
+	if rec.Code != 404 {
+		t.Errorf("dump of nobody: %d", rec.Code)
+	}
+}

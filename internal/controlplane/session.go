@@ -1,0 +1,101 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
+	"github.com/meshctl/meshctl/internal/identity"
+	"github.com/meshctl/meshctl/internal/mesh"
+)
+
+// sessions opens the view of a proxy for the xDS server.
+type sessions struct{ cp *ControlPlane }
+
+// Open implements xdsserve.Source. A proxy gets the configuration of the identity
+// that it proved, whatever its node says.
+func (s *sessions) Open(ctx context.Context, node *corev3.Node, peer xdsserve.Peer) (xdsserve.Watch, error) {
+	select {
+	case <-s.cp.sink.ready:
+	default:
+		return nil, status.Error(codes.Unavailable, "the control plane has not read its sources yet")
+	}
+	proxy, err := proxyOf(node)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if err := s.authorize(ctx, proxy, peer); err != nil {
+		s.cp.log.Warn("refused a proxy", "proxy", proxy.ID, "peer", peer.Addr, "err", err)
+		return nil, status.Error(codes.PermissionDenied, err.Error())
+	}
+	return s.cp.view.Join(proxy), nil
+}
+
+// authorize checks that the peer is who the node says it is.
+func (s *sessions) authorize(ctx context.Context, proxy *mesh.Proxy, peer xdsserve.Peer) error {
+	err := identity.ErrNoCredentials
+	var caller identity.Caller
+	if s.cp.set.Authenticator != nil {
+		caller, err = s.cp.set.Authenticator.Authenticate(ctx)
+	}
+	switch {
+	case errors.Is(err, identity.ErrNoCredentials) && s.cp.set.AllowPlaintext && peer.AuthInfo == nil && isLoopback(peer.Addr):
+		return nil
+	case err != nil:
+		return fmt.Errorf("authenticate: %w", err)
+	}
+	return s.matches(caller, proxy)
+}
+
+// matches compares the proven identity with what the node and the registry say.
+func (s *sessions) matches(caller identity.Caller, proxy *mesh.Proxy) error {
+	if cfg, ok := s.cp.mesh.Config.Get("mesh"); ok && !slices.Contains(cfg.TrustDomains, caller.ID.TrustDomain) {
+		return fmt.Errorf("identity %s is of another trust domain", caller.ID)
+	}
+	if caller.ID.Namespace != proxy.Namespace {
+		return fmt.Errorf("identity %s may not speak for namespace %q", caller.ID, proxy.Namespace)
+	}
+	if caller.Pod != "" && caller.Pod != proxy.Name {
+		return fmt.Errorf("identity of pod %q may not speak for pod %q", caller.Pod, proxy.Name)
+	}
+	if proxy.ServiceAccount != "" && caller.ID.ServiceAccount != proxy.ServiceAccount {
+		return fmt.Errorf("identity %s may not speak for service account %q", caller.ID, proxy.ServiceAccount)
+	}
+	w, ok := s.cp.mesh.Workloads.Get(mesh.WorkloadKey("Pod", proxy.Namespace, proxy.Name))
+	if ok && w.ServiceAccount != caller.ID.ServiceAccount {
+		return fmt.Errorf("identity %s may not speak for pod %s, which runs as %q", caller.ID, proxy.Name, w.ServiceAccount)
+	}
+	proxy.ServiceAccount = caller.ID.ServiceAccount
+	return nil
+}
+
+func isLoopback(a net.Addr) bool {
+	switch t := a.(type) {
+	case *net.TCPAddr:
+		return t.IP.IsLoopback()
+	case *net.UnixAddr:
+		return true
+	default:
+		return false
+	}
+}
+
+// proxyOf reads a node.
+func proxyOf(n *corev3.Node) (*mesh.Proxy, error) {
+	if n == nil {
+		return nil, errors.New("the first request names no node")
+	}
+	return mesh.ProxyFromNode(mesh.NodeInfo{
+		ID: n.GetId(), Cluster: n.GetCluster(), Metadata: n.GetMetadata().AsMap(),
+		Locality: mesh.Locality{
+			Region: n.GetLocality().GetRegion(), Zone: n.GetLocality().GetZone(), Subzone: n.GetLocality().GetSubZone(),
+		},
+	})
+}

@@ -1,0 +1,123 @@
+package view
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/meshctl/meshctl/internal/controlplane/xdsgen"
+	"github.com/meshctl/meshctl/internal/mesh"
+)
+
+// upstream names a service as one client calls it: with which rules.
+type upstream struct {
+	service     string   // mesh.ServiceKey
+	rules       []string // keys of destination rules, the deciding one first
+	credentials bool     // credentialName may be used
+}
+
+func (u upstream) key() string {
+	return fmt.Sprintf("%s(%s)%v", u.service, strings.Join(u.rules, ","), u.credentials)
+}
+
+// clusterRequest asks for the clusters of a service, all ports and subsets.
+type clusterRequest struct {
+	id      string
+	dialect mesh.Dialect
+	upstream
+}
+
+func (r *clusterRequest) CollectionKey() string        { return r.id }
+func (r *clusterRequest) Equal(o *clusterRequest) bool { return r.id == o.id }
+
+func newClusterRequest(d mesh.Dialect, u upstream) *clusterRequest {
+	return &clusterRequest{"cluster|" + string(d) + "|" + u.key(), d, u}
+}
+
+// loadRequest asks for the load assignments of a service, all ports and subsets.
+type loadRequest struct {
+	id      string
+	dialect mesh.Dialect
+	upstream
+	// Where the client is, empty when it cannot matter.
+	locality mesh.Locality
+	labels   map[string]string
+}
+
+func (r *loadRequest) CollectionKey() string     { return r.id }
+func (r *loadRequest) Equal(o *loadRequest) bool { return r.id == o.id }
+
+// newLoadRequest leaves out where the client is if neither a rule nor the service asks for it.
+func newLoadRequest(d mesh.Dialect, u upstream, s *mesh.Service, l mesh.Locality, labels map[string]string) *loadRequest {
+	r := &loadRequest{dialect: d, upstream: u}
+	if len(u.rules) > 0 || s.TrafficDistribution != "" {
+		r.locality, r.labels = l, labels
+	}
+	r.id = "load|" + string(d) + "|" + u.key() + "|" + r.locality.String() + "|" + mesh.LabelsKey(r.labels)
+	return r
+}
+
+// hostRequest asks for the virtual host of a host in a route configuration.
+type hostRequest struct {
+	id      string
+	dialect mesh.Dialect
+	node    xdsgen.Node
+	route   string // name of the route configuration
+	port    uint32
+	host    string
+	service string // key, "" when no service has the host
+	vs      string // key, "" for none
+	sniffed bool
+	// destinations are the upstreams of the hosts that routes name.
+	destinations map[string]upstream
+}
+
+func (r *hostRequest) CollectionKey() string     { return r.id }
+func (r *hostRequest) Equal(o *hostRequest) bool { return r.id == o.id }
+
+// seal computes the key, which says everything that the virtual host depends on.
+func (r *hostRequest) seal() *hostRequest {
+	parts := []string{
+		string(r.dialect), nodeKey(r.node), r.route, fmt.Sprint(r.port, r.sniffed), r.host, r.service, r.vs,
+	}
+	parts = append(parts, destinationParts(r.destinations)...)
+	r.id = "host|" + r.route + "|" + r.host + "|" + digest(parts...)
+	return r
+}
+
+func destinationParts(ds map[string]upstream) []string {
+	var out []string
+	for _, h := range slices.Sorted(maps.Keys(ds)) {
+		out = append(out, h, ds[h].key())
+	}
+	return out
+}
+
+func nodeKey(n xdsgen.Node) string {
+	return fmt.Sprintf("%s|%s|%s|%s|%s|%v", n.Type, n.Namespace, n.DNSDomain, mesh.LabelsKey(n.Labels), n.Interception, n.HTTP10)
+}
+
+// routeRequest asks for a route configuration. For native proxies it has no
+// hosts: each is a resource of its own.
+type routeRequest struct {
+	id           string
+	dialect      mesh.Dialect
+	node         xdsgen.Node
+	name         string
+	port         uint32
+	registryOnly bool
+	hosts        []*hostRequest
+}
+
+func (r *routeRequest) CollectionKey() string      { return r.id }
+func (r *routeRequest) Equal(o *routeRequest) bool { return r.id == o.id }
+
+func (r *routeRequest) seal() *routeRequest {
+	parts := []string{string(r.dialect), nodeKey(r.node), r.name, fmt.Sprint(r.port, r.registryOnly)}
+	for _, h := range r.hosts {
+		parts = append(parts, h.id)
+	}
+	r.id = "route|" + r.name + "|" + digest(parts...)
+	return r
+}

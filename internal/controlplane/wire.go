@@ -1,0 +1,121 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	meshv1 "istio.io/api/mesh/v1alpha1"
+
+	"github.com/meshctl/meshctl/internal/collection"
+	"github.com/meshctl/meshctl/internal/controlplane/derive"
+	"github.com/meshctl/meshctl/internal/controlplane/view"
+	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
+	"github.com/meshctl/meshctl/internal/identity"
+	"github.com/meshctl/meshctl/internal/resource"
+	"github.com/meshctl/meshctl/internal/resource/source"
+)
+
+// Settings configure a control plane.
+type Settings struct {
+	// MeshConfig is in force until a source brings the ConfigMap istio of the root
+	// namespace; nil means the defaults.
+	MeshConfig *meshv1.MeshConfig
+	// ClusterDomain, Cluster and Network default to cluster.local, Kubernetes and "".
+	ClusterDomain, Cluster, Network string
+	// Authenticator finds out who opens a stream; required.
+	Authenticator identity.Authenticator
+	// AllowPlaintext accepts clients on loopback without credentials at their word.
+	// For tests and debugging: whoever can connect can then read any configuration.
+	AllowPlaintext bool
+	// Sources are the names of sources that must have been heard from before proxies
+	// are served: half a configuration must not replace a whole one.
+	Sources []string
+	Limits  xdsserve.Limits
+	// MinDelay and MaxDelay bound how long changes are collected before they
+	// propagate; defaults 4 ms and 40 ms. Removals of endpoints do not wait.
+	MinDelay, MaxDelay time.Duration
+	Logger             *slog.Logger     // nil discards
+	Now                func() time.Time // nil: time.Now
+}
+
+// ControlPlane is the whole: it holds no state but the graph and the sessions.
+type ControlPlane struct {
+	set    Settings
+	log    *slog.Logger
+	graph  *collection.Graph
+	inputs *derive.Inputs
+	mesh   *derive.Mesh
+	view   *view.View
+	sink   *sink
+	server *xdsserve.Server
+}
+
+// New wires a control plane: objects -> mesh -> view -> xDS.
+func New(s Settings) (*ControlPlane, error) {
+	s, err := s.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	cp := &ControlPlane{set: s, log: s.Logger.With("component", "controlplane")}
+	cp.graph = collection.NewGraph(collection.Options{Logger: s.Logger, MinDelay: s.MinDelay, MaxDelay: s.MaxDelay})
+	cp.inputs = derive.NewInputs(cp.graph)
+	cp.mesh = derive.New(cp.graph, derive.Settings{ClusterDomain: s.ClusterDomain, Cluster: s.Cluster, Network: s.Network}, cp.inputs)
+	cp.view = view.New(cp.graph, cp.mesh, s.Now)
+	cp.sink = newSink(cp)
+	cp.server = xdsserve.NewServer(xdsserve.Inputs{Source: &sessions{cp: cp}, Logger: s.Logger, Limits: s.Limits})
+	return cp, nil
+}
+
+func (s Settings) withDefaults() (Settings, error) {
+	if s.Authenticator == nil && !s.AllowPlaintext {
+		return s, fmt.Errorf("control plane settings: Authenticator is required")
+	}
+	if s.MeshConfig == nil {
+		s.MeshConfig = resource.DefaultMeshConfig()
+	}
+	if s.ClusterDomain == "" {
+		s.ClusterDomain = "cluster.local"
+	}
+	if s.Cluster == "" {
+		s.Cluster = "Kubernetes"
+	}
+	if s.MinDelay == 0 {
+		s.MinDelay = 4 * time.Millisecond
+	}
+	if s.MaxDelay == 0 {
+		s.MaxDelay = 40 * time.Millisecond
+	}
+	if s.Logger == nil {
+		s.Logger = slog.New(slog.DiscardHandler)
+	}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	return s, nil
+}
+
+// Run propagates changes until ctx ends.
+func (cp *ControlPlane) Run(ctx context.Context) error { return cp.graph.Run(ctx) }
+
+// Sink takes what sources find.
+func (cp *ControlPlane) Sink() source.Sink { return cp.sink }
+
+// Server is the aggregated discovery service.
+func (cp *ControlPlane) Server() *xdsserve.Server { return cp.server }
+
+// Ready is closed once every source in Settings.Sources has been heard from.
+func (cp *ControlPlane) Ready() <-chan struct{} { return cp.sink.ready }
+
+// Flush returns once everything that was applied before is propagated, with the
+// generation that holds it; Server().Ledger().Wait tells when proxies have it.
+func (cp *ControlPlane) Flush(ctx context.Context) (uint64, error) {
+	if err := cp.graph.Flush(ctx); err != nil {
+		return 0, fmt.Errorf("propagate changes: %w", err)
+	}
+	return cp.graph.Generation(), nil
+}
+
+// Mesh is what is derived of the objects, for reading.
+func (cp *ControlPlane) Mesh() *derive.Mesh { return cp.mesh }
