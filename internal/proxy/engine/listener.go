@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,8 @@ const (
 // ListenOptions describe a listener.
 type ListenOptions struct {
 	Addr        netip.AddrPort // port 0 lets the kernel choose
+	Unix        string         // path of a Unix socket instead of Addr (a leading @ is the abstract namespace)
+	UnixMode    uint32         // permissions of its file, 0 leaves them to the umask
 	Transparent bool           // take connections to foreign addresses (TPROXY)
 	ReusePort   bool           // a socket for each worker; otherwise one, whose connections go round
 	V6Only      bool
@@ -69,7 +72,9 @@ func (e *Engine) Listen(o ListenOptions) (*Listener, error) {
 	if o.Accept == nil {
 		return nil, errors.New("listen: no Accept function given")
 	}
-	if !o.Addr.Addr().IsValid() {
+	if o.Unix != "" {
+		o.ReusePort = false // one socket, whose connections go round
+	} else if !o.Addr.Addr().IsValid() {
 		return nil, errors.New("listen: no address given")
 	}
 	if o.Mark == 0 {
@@ -96,6 +101,14 @@ func (e *Engine) Listen(o ListenOptions) (*Listener, error) {
 }
 
 func (l *Listener) bind() error {
+	if l.opts.Unix != "" {
+		fd, err := netio.ListenUnix(l.opts.Unix, l.opts.UnixMode, l.opts.Backlog)
+		if err != nil {
+			return err
+		}
+		l.sockets = append(l.sockets, &listenSocket{l: l, w: l.engine.workers[0], fd: fd})
+		return nil
+	}
 	n := 1
 	if l.opts.ReusePort {
 		n = len(l.engine.workers)
@@ -137,7 +150,8 @@ func (e *Engine) listensOn(a netip.AddrPort) bool {
 	return false
 }
 
-// Addr is the address listened on, with the port the kernel chose.
+// Addr is the address listened on, with the port the kernel chose; zero for a
+// Unix socket.
 func (l *Listener) Addr() netip.AddrPort { return l.addr }
 
 // Conns is the number of open connections that came by this listener.
@@ -194,6 +208,11 @@ func (s *listenSocket) close() {
 	}
 	netio.Close(s.fd)
 	s.fd = -1
+	if p := s.l.opts.Unix; p != "" && p[0] != '@' {
+		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
+			s.w.log.Warn("remove socket file", "path", p, "err", err)
+		}
+	}
 	if s.l.open.Add(-1) == 0 {
 		e := s.l.engine
 		e.mu.Lock()
@@ -294,7 +313,7 @@ func (w *Worker) load() int64 { return w.stats.conns.Load() + w.coming.Load() }
 // serve makes the connection on its worker.
 func (l *Listener) serve(w *Worker, fd int, peer netip.AddrPort) {
 	c := w.newConn(fd, nil, open)
-	c.remote = peer
+	c.remote, c.unix = peer, l.opts.Unix != ""
 	if l.opts.Transparent {
 		c.origDst = c.LocalAddr()
 	}

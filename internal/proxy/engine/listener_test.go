@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -12,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/meshctl/meshctl/internal/proxy/netio"
 )
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
@@ -307,5 +311,47 @@ func TestOutOfDescriptors(t *testing.T) {
 	_, _ = again.Write([]byte("x"))
 	if _, err := io.ReadFull(again, make([]byte, 1)); err != nil {
 		t.Errorf("after descriptors came free: %v", err)
+	}
+}
+
+// A Unix socket is taken over from a process that has ended, not from one that
+// listens, and its file goes with it.
+func TestListenUnix(t *testing.T) {
+	t.Parallel()
+	e := startEngine(t, Options{})
+	path := filepath.Join(t.TempDir(), "s")
+	stale, err := netio.ListenUnix(path, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	netio.Close(stale)
+	l, err := e.Listen(ListenOptions{Unix: path, UnixMode: 0o600, Accept: echoAccept})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", st, err)
+	}
+	if _, err := e.Listen(ListenOptions{Unix: path, Accept: echoAccept}); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("a second listener: %v", err)
+	}
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("hi")); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 2)
+	if _, err := io.ReadFull(c, b); err != nil || string(b) != "hi" {
+		t.Errorf("%q %v", b, err)
+	}
+	<-l.Stop()
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is still there: %v", err)
+	}
+	if _, err := e.Listen(ListenOptions{Unix: strings.Repeat("x", 200), Accept: echoAccept}); err == nil {
+		t.Error("a path that is too long was accepted")
 	}
 }

@@ -3,6 +3,7 @@ package listener
 import (
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -207,6 +208,28 @@ func TestDrain(t *testing.T) {
 	}
 	r.m.StopAccepting(false)
 	expect(t, b, "drained")
+}
+
+func TestPipe(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.cluster("a", true)
+	l := listener("pipe", tcpChain("a", "a", snapshot.ChainMatch{}))
+	l.Addrs, l.Pipe, l.PipeMode = nil, filepath.Join(t.TempDir(), "s"), 0o600
+	r.apply(l)
+	if s := r.status("pipe"); s.Pipe != l.Pipe || len(s.Errors) != 0 {
+		t.Fatalf("status %+v", s)
+	}
+	c, err := net.Dial("unix", l.Pipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	expect(t, c, "a;")
+	_ = c.Close()
+	if rec := r.out.next(t); rec.Conn.Remote.IsValid() || rec.Conn.Local.IsValid() {
+		t.Errorf("addresses %v %v of a Unix socket", rec.Conn.Remote, rec.Conn.Local)
+	}
 }
 
 // Both families, side by side on one port.

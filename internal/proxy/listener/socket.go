@@ -33,6 +33,14 @@ func (k socketKey) String() string {
 	return k.addr.String()
 }
 
+// bound is the address as the kernel has it.
+func (k socketKey) bound(l *engine.Listener) string {
+	if k.pipe != "" {
+		return k.pipe
+	}
+	return l.Addr().String()
+}
+
 // socket is a listening socket (one per worker with SO_REUSEPORT) and what is
 // presently served on it.
 type socket struct {
@@ -80,7 +88,7 @@ func (m *Manager) bind() {
 		}
 		s.l = l
 		m.sockets[k] = s
-		m.log.Info("listening", "listener", w.listener.Name, "addr", l.Addr().String())
+		m.log.Info("listening", "listener", w.listener.Name, "addr", k.bound(l))
 	}
 	for k, s := range m.sockets {
 		if _, ok := wanted[k]; !ok {
@@ -159,7 +167,7 @@ func (m *Manager) listen(k socketKey, s *socket, l *snapshot.Listener) (*engine.
 		Accept: func(c *engine.Conn) { m.accept(s, c) },
 	}
 	if k.pipe != "" {
-		return nil, fmt.Errorf("listen on %s: Unix socket listeners are not supported", k)
+		o.Unix, o.UnixMode = k.pipe, k.pipeMode
 	}
 	return m.o.Engine.Listen(o)
 }

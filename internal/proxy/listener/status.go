@@ -38,6 +38,8 @@ type Status struct {
 	Virtual bool
 	// Addrs are the addresses accepted on, with the ports the kernel chose.
 	Addrs []netip.AddrPort
+	// Pipe is the path of the Unix socket accepted on.
+	Pipe string
 	// Errors tell for each address that is not accepted on why it is not.
 	Errors []string
 	Stats  Stats
@@ -55,7 +57,9 @@ func (m *Manager) Status() []Status {
 		s := Status{Listener: l, Stats: m.statsOf(l.Name)}
 		for _, k := range keysOf(l) {
 			if so := m.sockets[k]; so != nil && so.now.Load().listener.Name == l.Name {
-				s.Addrs = append(s.Addrs, so.l.Addr())
+				if s.Pipe = k.pipe; k.pipe == "" {
+					s.Addrs = append(s.Addrs, so.l.Addr())
+				}
 			}
 		}
 		for _, f := range m.failures {

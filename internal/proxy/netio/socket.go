@@ -1,7 +1,6 @@
 package netio
 
 import (
-	"fmt"
 	"net/netip"
 	"unsafe"
 
@@ -50,20 +49,11 @@ func Connect(fd int, to netip.AddrPort) error {
 // ConnectUnix connects to a Unix stream socket; a leading @ names the abstract
 // namespace. It completes at once; EAGAIN means that the server's queue is full.
 func ConnectUnix(fd int, path string) error {
-	var sa unix.RawSockaddrUnix
-	if path == "" || len(path) >= len(sa.Path) {
-		return fmt.Errorf("unix socket path %q: length %d is not between 1 and %d", path, len(path), len(sa.Path)-1)
+	sa, n, err := sockaddrUnix(path)
+	if err != nil {
+		return err
 	}
-	sa.Family = unix.AF_UNIX
-	for i := range len(path) {
-		sa.Path[i] = int8(path[i])
-	}
-	n := 2 + len(path) + 1
-	if path[0] == '@' {
-		sa.Path[0] = 0
-		n--
-	}
-	_, _, e := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(n))
+	_, _, e := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), n)
 	if e != 0 {
 		return e
 	}
