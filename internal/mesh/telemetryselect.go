@@ -150,10 +150,10 @@ func directions(m telemetry.WorkloadMode) (client, server bool) {
 	return m != telemetry.WorkloadMode_SERVER, m != telemetry.WorkloadMode_CLIENT
 }
 
-// override switches all metrics of a direction on or off. Settings for single
-// metrics are left to the native proxy's filter.
+// override switches all metrics of a direction on or off; overrides of single
+// metrics have no effect.
 func (t *Telemetry) override(o *telemetry.MetricsOverrides) {
-	if o.Disabled == nil || o.GetMatch().GetCustomMetric() != "" || o.GetMatch().GetMetric() != telemetry.MetricSelector_ALL_METRICS {
+	if o.Disabled == nil || !OverridesAllMetrics(o) {
 		return
 	}
 	client, server := directions(o.GetMatch().GetMode())
@@ -163,4 +163,9 @@ func (t *Telemetry) override(o *telemetry.MetricsOverrides) {
 	if server {
 		t.ServerMetrics = !o.Disabled.GetValue()
 	}
+}
+
+// OverridesAllMetrics reports whether an override is about all metrics.
+func OverridesAllMetrics(o *telemetry.MetricsOverrides) bool {
+	return o.GetMatch().GetCustomMetric() == "" && o.GetMatch().GetMetric() == telemetry.MetricSelector_ALL_METRICS
 }

@@ -17,6 +17,7 @@ import (
 const (
 	codeNotFound    = "IST0101"
 	codeConflict    = "IST0109"
+	codeProvider    = "IST0157"
 	codeUnsupported = "MSH0201" // a policy needs what is not built; it fails closed
 	codeDelegate    = "MSH0202" // a route leads to nothing
 	codeRules       = "MSH0203" // something is already decided by another object
@@ -83,9 +84,17 @@ func findings(g *collection.Graph, m *Mesh, in *Inputs, resolved collection.Coll
 		for _, problem := range p.problems {
 			f.add(codeUnsupported, diag.Error, problem)
 		}
+		f.targets(p.policy)
 		return f.out
 	})
-	all := []collection.Collection[*Finding]{routes, rules, authz}
+	telemetries := collection.DeriveMany(g, "telemetry-findings", m.Telemetry, func(c *collection.Ctx, o *mesh.TelemetryConfig) []*Finding {
+		f := &finder{origin: o.Origin, fields: o.Fields, kind: "telemetry"}
+		if cfg, ok := m.config(c); ok {
+			f.telemetry(o, cfg)
+		}
+		return f.out
+	})
+	all := []collection.Collection[*Finding]{routes, rules, authz, telemetries}
 	for _, k := range []resource.Kind{resource.KindEnvoyFilter, resource.KindWasmPlugin, resource.KindTrafficExtension} {
 		all = append(all, collection.DeriveMany(g, "ignored-"+k.Kind, Objects(in.Of(k)), func(_ *collection.Ctx, o *resource.Object) []*Finding {
 			f := &finder{origin: originOf(o), fields: o.Fields, kind: "ignored"}
@@ -235,6 +244,49 @@ func (f *finder) ruleConflicts(c *collection.Ctx, d *mesh.DestinationRule, byHos
 					Effect:  "this subset has no effect", Fix: "rename it, or put both in one DestinationRule",
 				})
 			}
+		}
+	}
+}
+
+// telemetry reports what a Telemetry asks for in vain.
+func (f *finder) telemetry(o *mesh.TelemetryConfig, cfg *mesh.MeshConfig) {
+	target := mesh.Target{Namespace: o.Origin.Namespace, Labels: o.Spec.GetSelector().GetMatchLabels()}
+	_, problems := mesh.EffectiveTelemetry([]*mesh.TelemetryConfig{o}, cfg, target)
+	for _, p := range problems {
+		f.add(codeProvider, diag.Warning, p)
+	}
+	if len(o.Spec.GetTracing()) > 0 {
+		f.add(codeIgnored, diag.Warning, mesh.Problem{
+			Field: "spec.tracing", Message: "tracing settings are not supported", Effect: "trace headers are passed on, no spans are reported",
+			Fix: "remove spec.tracing",
+		})
+	}
+	for i, m := range o.Spec.GetMetrics() {
+		for j, override := range m.GetOverrides() {
+			if mesh.OverridesAllMetrics(override) && len(override.GetTagOverrides()) == 0 {
+				continue
+			}
+			f.add(codeIgnored, diag.Warning, mesh.Problem{
+				Field:   fmt.Sprintf("spec.metrics[%d].overrides[%d]", i, j),
+				Message: "overrides of single metrics and of tags are not supported", Effect: "the metric is reported as it is",
+				Fix: "override ALL_METRICS, or drop the metric where it is scraped",
+			})
+		}
+	}
+}
+
+// targets reports references that no workload here can be.
+func (f *finder) targets(p *mesh.AuthorizationPolicy) {
+	refs := p.Spec.GetTargetRefs()
+	if one := p.Spec.GetTargetRef(); one != nil && len(refs) == 0 {
+		refs = append(refs, one)
+	}
+	for i, r := range refs {
+		if r.GetKind() != "Gateway" && r.GetKind() != "Service" {
+			f.add(codeUnsupported, diag.Error, mesh.Problem{
+				Field: fmt.Sprintf("spec.targetRefs[%d]", i), Message: "a target of kind " + r.GetKind() + " is not supported",
+				Effect: "the policy does not apply there", Fix: "select workloads by labels, or name a Gateway or Service",
+			})
 		}
 	}
 }

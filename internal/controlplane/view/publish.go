@@ -1,7 +1,6 @@
 package view
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -33,9 +32,13 @@ type classView struct {
 	scope string // "" for gateways
 	own   *holder
 	sets  map[string]*xdsserve.Set
+	parts map[string]part // by type, what sets were composed of
 	made  time.Time
 	fresh bool // not yet composed
 }
+
+// part is a scope's and a class's own Set of one type.
+type part struct{ shared, own *xdsserve.Set }
 
 func newPublisher(v *View) *publisher {
 	p := &publisher{
@@ -85,7 +88,7 @@ func (p *publisher) classEvents(evs []collection.Event[*Class]) {
 func (p *publisher) class(key string) *classView {
 	c := p.classes[key]
 	if c == nil {
-		c = &classView{own: newHolder(), sets: map[string]*xdsserve.Set{}, fresh: true}
+		c = &classView{own: newHolder(), fresh: true}
 		p.classes[key] = c
 	}
 	return c
@@ -199,24 +202,33 @@ func (p *publisher) record(key string, err error) {
 	p.errs[key] = err
 }
 
-// compose lays the class's own resources over those of its scope.
+// compose lays the class's own resources over those of its scope. Types of which
+// neither part changed stay as they are.
 func (c *classView) compose(scope *holder) {
 	c.fresh = false
-	sets := map[string]*xdsserve.Set{}
+	parts := map[string]part{}
 	if scope != nil {
-		maps.Copy(sets, scope.sets)
-	}
-	for t, own := range c.own.sets {
-		if own.Len() == 0 {
-			continue
+		for t, s := range scope.sets {
+			parts[t] = part{shared: s}
 		}
-		if sets[t].Len() == 0 {
-			sets[t] = own
-			continue
-		}
-		sets[t] = sets[t].With(slices.Collect(own.All()), nil)
 	}
-	c.sets = sets
+	for t, s := range c.own.sets {
+		parts[t] = part{parts[t].shared, s}
+	}
+	sets := make(map[string]*xdsserve.Set, len(parts))
+	for t, p := range parts {
+		switch {
+		case c.parts[t] == p:
+			sets[t] = c.sets[t]
+		case p.own.Len() == 0:
+			sets[t] = p.shared
+		case p.shared.Len() == 0:
+			sets[t] = p.own
+		default:
+			sets[t] = p.shared.With(slices.Collect(p.own.All()), nil)
+		}
+	}
+	c.sets, c.parts = sets, parts
 }
 
 // send publishes to the watches. A class whose own side is not computed yet gets

@@ -3,6 +3,7 @@ package view
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 
@@ -103,15 +104,18 @@ type ruleTable struct {
 func (*ruleTable) CollectionKey() string { return "all" }
 
 func (t *ruleTable) Equal(o *ruleTable) bool {
-	return t.root == o.root && slices.EqualFunc(t.rules, o.rules, func(a, b *mesh.DestinationRule) bool {
+	return t.root == o.root && slices.Equal(t.clientLabels, o.clientLabels) && slices.EqualFunc(t.rules, o.rules, func(a, b *mesh.DestinationRule) bool {
 		return a.Origin.Key() == b.Origin.Key() && a.Origin.Created.Equal(b.Origin.Created) && a.Host == b.Host &&
 			a.ExportTo.Equal(b.ExportTo) && maps.Equal(a.WorkloadSelector, b.WorkloadSelector)
 	})
 }
 
-func newRuleTable(rules []*mesh.DestinationRule, root string) *ruleTable {
-	t := &ruleTable{rules: rules, byHost: map[string][]*mesh.DestinationRule{}, root: root}
+func newRuleTable(rules []*mesh.DestinationRule, cfg *mesh.MeshConfig) *ruleTable {
+	t := &ruleTable{rules: rules, byHost: map[string][]*mesh.DestinationRule{}, root: rootOf(cfg)}
 	labels := map[string]bool{}
+	if cfg != nil {
+		failoverLabels(labels, cfg.GetLocalityLbSetting())
+	}
 	for _, r := range rules {
 		t.byHost[r.Host] = append(t.byHost[r.Host], r)
 		if isOdd(r.Host) {
@@ -120,9 +124,31 @@ func newRuleTable(rules []*mesh.DestinationRule, root string) *ruleTable {
 		for l := range r.WorkloadSelector {
 			labels[l] = true
 		}
+		ruleLabels(labels, r.Spec)
 	}
 	t.clientLabels = slices.Sorted(maps.Keys(labels))
 	return t
+}
+
+// ruleLabels adds the labels of clients that a rule's priorities look at.
+func ruleLabels(into map[string]bool, spec *networking.DestinationRule) {
+	policies := []*networking.TrafficPolicy{spec.GetTrafficPolicy()}
+	for _, s := range spec.GetSubsets() {
+		policies = append(policies, s.GetTrafficPolicy())
+	}
+	for _, p := range policies {
+		failoverLabels(into, p.GetLoadBalancer().GetLocalityLbSetting())
+		for _, port := range p.GetPortLevelSettings() {
+			failoverLabels(into, port.GetLoadBalancer().GetLocalityLbSetting())
+		}
+	}
+}
+
+func failoverLabels(into map[string]bool, l *networking.LocalityLoadBalancerSetting) {
+	for _, entry := range l.GetFailoverPriority() {
+		name, _, _ := strings.Cut(entry, "=")
+		into[name] = true
+	}
 }
 
 // find returns the keys of the rules that decide about a host, in their order,
@@ -231,7 +257,7 @@ func (v *View) tables() {
 	})
 	v.rules = collection.Singleton(v.g, "rule-table", func(c *collection.Ctx) (*ruleTable, bool) {
 		cfg, _ := collection.Fetch(c, v.m.Config, "mesh")
-		return newRuleTable(collection.FetchAll(c, v.m.DestinationRules), rootOf(cfg)), true
+		return newRuleTable(collection.FetchAll(c, v.m.DestinationRules), cfg), true
 	})
 	v.services = collection.Singleton(v.g, "service-table", func(c *collection.Ctx) (*serviceTable, bool) {
 		return newServiceTable(collection.FetchAll(c, v.m.Services)), true

@@ -76,18 +76,15 @@ func New(g *collection.Graph, m *derive.Mesh, now func() time.Time) *View {
 }
 
 // Join adds a session of a proxy. The Watch follows the session's class, and must
-// be closed when the session ends.
+// be closed when the session ends. It has no snapshot before the next propagation:
+// sessions that come together, after a restart, are taken up together.
 func (v *View) Join(proxy *mesh.Proxy) *Watch {
 	v.mu.Lock()
 	v.nextID++
 	id := fmt.Sprintf("%s#%d", proxy.ID, v.nextID)
 	v.mu.Unlock()
-	w := newWatch(id, proxy, func() {
-		v.sessions.Delete(id)
-		v.g.Hurry()
-	})
+	w := newWatch(id, proxy, func() { v.sessions.Delete(id) })
 	v.publisher.watch(w)
 	v.sessions.Set(&session{id, proxy})
-	v.g.Hurry()
 	return w
 }
