@@ -16,8 +16,9 @@ func (a *conn) choose() {
 		ServerName: a.sniff.sni, Transport: a.sniff.transport, ALPN: a.sniff.alpn,
 	}
 	chain := a.info.Listener.Match(&f)
-	if a.commit != nil && chain == a.info.Chain && chain != nil {
-		// What was dialed for a silent client is what it wants.
+	if a.commit != nil && chain == a.info.Chain && chain != nil && len(a.sniff.sni) == 0 {
+		// What was dialed for a silent client is what it wants, and policies have
+		// judged by all that is known.
 		commit := a.commit
 		a.commit, a.cancel = nil, nil
 		a.handover()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/proxy/engine"
 	"github.com/meshctl/meshctl/internal/proxy/flow"
+	"github.com/meshctl/meshctl/internal/proxy/httpconn"
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
 	"github.com/meshctl/meshctl/internal/proxy/tcp"
 	"github.com/meshctl/meshctl/internal/proxy/tlsbind"
@@ -34,6 +35,13 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// What the proxy puts in these places.
+var (
+	_ HTTPHandler = (*httpconn.Server)(nil)
+	_ TCPHandler  = (*tcp.Proxy)(nil)
+	_ TLS         = (*tlsbind.Binder)(nil)
+)
 
 const patience = 10 * time.Second
 

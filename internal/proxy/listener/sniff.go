@@ -29,13 +29,19 @@ func (a *conn) beginSniff() {
 		a.choose()
 		return
 	}
-	a.timer.Fn = a.onSilent
-	if d := l.InspectTimeout; d > 0 && d <= a.w.m.o.SilentWait {
-		a.timer.Fn = a.onTimeout
-		a.w.w.StartTimer(&a.timer, d)
-		return
+	a.listen()
+}
+
+// listen waits for the client to begin.
+func (a *conn) listen() {
+	d, fn := a.w.m.o.SilentWait, a.onSilent
+	if t := a.info.Listener.InspectTimeout; t > 0 {
+		if rest := t - a.w.w.Now().Sub(a.info.Start); rest <= d {
+			d, fn = rest, a.onTimeout
+		}
 	}
-	a.w.w.StartTimer(&a.timer, a.w.m.o.SilentWait)
+	a.timer.Fn = fn
+	a.w.w.StartTimer(&a.timer, d)
 }
 
 // onSilent fires when the client has not sent anything for a while.
@@ -108,8 +114,12 @@ func (a *conn) OnData(b []byte) int {
 		used, a.sniff.proxy = n, false
 	}
 	if !a.inspect(b[used:]) {
-		if len(b) > 0 {
+		if used < len(b) {
 			a.undecided()
+		} else {
+			// The proxy in between has spoken; the client may still be one that waits.
+			a.sniff.seen = false
+			a.listen()
 		}
 		return used
 	}
@@ -131,6 +141,7 @@ func (a *conn) proxyHeader(b []byte) (int, detect.Verdict) {
 		return 0, v
 	}
 	if !h.Local {
+		a.dropSpeculation() // judged by other addresses
 		a.info.Remote, a.info.Local = h.Source, h.Dst
 		// What is needed may differ by port.
 		a.sniff.need = a.w.needsFor(a.info.Listener, h.Dst.Port())

@@ -217,6 +217,48 @@ func TestSilentClient(t *testing.T) {
 	})
 }
 
+// What a client tells after its endpoint was dialed is judged all the same.
+func TestSpeculationIsJudgedAgain(t *testing.T) {
+	t.Parallel()
+	deny := func(rule snapshot.Rule) []snapshot.NetworkFilter {
+		return []snapshot.NetworkFilter{{Config: &snapshot.RBAC{Rules: &snapshot.Policies{Action: snapshot.ActionDeny, Policies: []snapshot.Policy{{
+			Name: "p", Permissions: []snapshot.Rule{{Op: snapshot.RuleAny}}, Principals: []snapshot.Rule{rule},
+		}}}}}}
+	}
+	t.Run("address", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, nil)
+		l := auto(r, false)
+		l.ProxyProtocol = &snapshot.ProxyProtocol{V1: true, Optional: true}
+		l.Chains[1].Network = deny(snapshot.Rule{Op: snapshot.RuleRemoteIP, Prefix: netip.MustParsePrefix("192.0.2.0/24")})
+		r.apply(l)
+		c := r.dial("auto")
+		r.untilSpeculating()
+		say(t, c, "PROXY TCP4 192.0.2.7 10.0.0.1 4097 80\r\n\x00")
+		expectEnd(t, c)
+		if rec := r.out.next(t); rec.ConnEnd != "rbac_access_denied_matched_policy[p]" {
+			t.Errorf("end %q", rec.ConnEnd)
+		}
+	})
+	t.Run("server name", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, nil)
+		r.cluster("plain", false)
+		chain := tcpChain("plain", "plain", snapshot.ChainMatch{})
+		chain.Network = deny(snapshot.Rule{Op: snapshot.RuleServerName, Str: &snapshot.StringMatch{Kind: snapshot.StringExact, Value: "a.example"}})
+		l := listener("auto", chain)
+		l.TLSInspector = &snapshot.Inspector{}
+		r.apply(l)
+		c := r.dial("auto")
+		r.untilSpeculating()
+		say(t, c, string(hello(t, "a.example")))
+		expectEnd(t, c)
+		if rec := r.out.next(t); rec.ConnEnd != "rbac_access_denied_matched_policy[p]" || rec.Conn.ServerName != "a.example" {
+			t.Errorf("end %q", rec.ConnEnd)
+		}
+	})
+}
+
 // untilSpeculating waits until a silent client's endpoint is dialed.
 func (r *rig) untilSpeculating() {
 	r.t.Helper()
@@ -337,6 +379,23 @@ func TestProxyProtocol(t *testing.T) {
 			expectEnd(t, c)
 			if rec := r.out.next(t); rec.Details != "proxy_protocol_error" {
 				t.Errorf("%q: %q", in, rec.Details)
+			}
+		}
+	})
+	t.Run("server first", func(t *testing.T) {
+		t.Parallel()
+		for _, optional := range []bool{false, true} {
+			r := newRig(t, nil)
+			l := auto(r, true)
+			l.ProxyProtocol = &snapshot.ProxyProtocol{V1: true, Optional: optional}
+			r.apply(l)
+			c := r.dial("auto")
+			say(t, c, v1[:9])
+			say(t, c, v1[9:])
+			expect(t, c, "plain;")
+			c.Close()
+			if rec := r.out.next(t); rec.Conn.Remote != src {
+				t.Errorf("remote %v", rec.Conn.Remote)
 			}
 		}
 	})
