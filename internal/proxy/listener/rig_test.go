@@ -304,12 +304,19 @@ func (r *rig) cluster(name string, speaksFirst bool) {
 }
 
 // expect reads exactly want.
-func expect(t testing.TB, c io.Reader, want string) {
+func expect(t testing.TB, c io.Reader, text string) {
 	t.Helper()
-	b := make([]byte, len(want))
-	if n, err := io.ReadFull(c, b); err != nil || string(b) != want {
-		t.Fatalf("got %q (%v), want %q", b[:n], err, want)
+	if err := receive(c, text); err != nil {
+		t.Fatal(err)
 	}
+}
+
+func receive(c io.Reader, text string) error {
+	b := make([]byte, len(text))
+	if n, err := io.ReadFull(c, b); err != nil || string(b) != text {
+		return fmt.Errorf("got %q (%w), want %q", b[:n], err, text)
+	}
+	return nil
 }
 
 func expectEnd(t testing.TB, c io.Reader) {
