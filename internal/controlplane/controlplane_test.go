@@ -2,17 +2,26 @@ package controlplane_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/encoding/prototext"
 
 	"github.com/meshctl/meshctl/internal/controlplane"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
@@ -252,6 +261,152 @@ func TestNotServedBeforeSourcesAreRead(t *testing.T) {
 	}
 	p.apply(shop)
 	has(t, p.connect(node("a.shop", "sidecar", true, nil)), xdsserve.TypeRoute, "80")
+}
+
+// Scopes share virtual hosts, but not where who calls makes a difference: short
+// names, and routes that look at callers.
+func TestVirtualHostsDependOnTheCaller(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop)
+	own, other := p.connect(node("a.shop", "sidecar", true, map[string]string{"app": "x"})), p.connect(node("a.other", "sidecar", true, map[string]string{"app": "y"}))
+	const name = "80/reviews.shop.svc.cluster.local:80"
+	host := func(x *proxy) *routev3.VirtualHost {
+		return get(x, xdsserve.TypeVirtualHost, name, &routev3.VirtualHost{})
+	}
+	for _, c := range []struct {
+		x     *proxy
+		short bool
+	}{{own, true}, {other, false}} {
+		ds := host(c.x).Domains
+		if slices.Contains(ds, "reviews") != c.short || !slices.Contains(ds, "reviews.shop") || !slices.Contains(ds, "reviews.shop.svc.cluster.local") {
+			t.Errorf("%s: domains %q", c.x.node.Id, ds)
+		}
+	}
+	p.apply(`
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: shop}
+spec:
+  hosts: [reviews]
+  http:
+  - {name: by-label, match: [{sourceLabels: {app: y}}], route: [{destination: {host: reviews}}]}
+  - {name: by-namespace, match: [{sourceNamespace: shop}], route: [{destination: {host: reviews}}]}
+`)
+	routes := func(x *proxy) string {
+		var out []string
+		for _, r := range host(x).Routes {
+			out = append(out, r.Name)
+		}
+		return strings.Join(out, " ")
+	}
+	if got := routes(own); got != "by-namespace" {
+		t.Errorf("routes of the own namespace: %s", got)
+	}
+	if got := routes(other); got != "by-label" {
+		t.Errorf("routes by label: %s", got)
+	}
+}
+
+const secret = `
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: tls, namespace: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 8443, name: https, protocol: HTTPS}
+    hosts: ["*"]
+    tls: {mode: SIMPLE, credentialName: cert}
+`
+
+// A certificate goes to gateways of its own namespace only.
+func TestCertificatesStayInTheirNamespace(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	cert, key := selfSigned(t)
+	in := func(ns string) string {
+		return fmt.Sprintf("---\napiVersion: v1\nkind: Secret\nmetadata: {name: cert, namespace: %s}\ntype: kubernetes.io/tls\ndata: {tls.crt: %s, tls.key: %s}\n", ns, cert, key)
+	}
+	p.apply(shop + "---" + secret + in("shop"))
+	labels := map[string]string{"istio": "ingressgateway"}
+	own, foreign := p.connect(node("gw.shop", "router", true, labels)), p.connect(node("gw.evil", "router", true, labels))
+	has(t, own, xdsserve.TypeSecret, "kubernetes://cert")
+	if got := foreign.names(xdsserve.TypeSecret); len(got) != 0 {
+		t.Errorf("a gateway of another namespace got %q", got)
+	}
+	found := false
+	for _, d := range p.cp.Diagnostics() {
+		found = found || d.Code == "IST0161"
+	}
+	if !found {
+		t.Error("nothing says that a gateway did not get its certificate")
+	}
+	p.apply("", resource.Key{Kind: resource.KindSecret, Namespace: "shop", Name: "cert"})
+	if got := own.names(xdsserve.TypeSecret); len(got) != 0 {
+		t.Errorf("the certificate is gone, but the gateway has %q", got)
+	}
+}
+
+func selfSigned(t *testing.T) (cert, key string) {
+	t.Helper()
+	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"shop.example.com"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &priv.PublicKey, priv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(priv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enc := func(kind string, der []byte) string {
+		return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	return enc("CERTIFICATE", der), enc("PRIVATE KEY", pkcs8)
+}
+
+// A Sidecar limits what a workload sees; what its routes lead to comes along.
+func TestSidecarScope(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop + `---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: other}
+spec: {egress: [{hosts: ["shop/reviews.shop.svc.cluster.local"]}]}
+`)
+	const reviews, db = "outbound|80||reviews.shop.svc.cluster.local", "outbound|5432||db.shop.svc.cluster.local"
+	x := p.connect(node("a.other", "sidecar", true, nil))
+	has(t, x, xdsserve.TypeCluster, reviews)
+	if got := x.names(xdsserve.TypeCluster); slices.Contains(got, db) {
+		t.Errorf("not imported, but there: %q", got)
+	}
+	p.apply(strings.Replace(timeout(1), "destination: {host: reviews}", "destination: {host: db, port: {number: 5432}}", 1))
+	has(t, x, xdsserve.TypeCluster, db)
+	p.apply("", resource.Key{Kind: resource.KindSidecar, Namespace: "other", Name: "default"})
+	has(t, x, xdsserve.TypeNameTable, "db.shop.svc.cluster.local")
+}
+
+// Policies that cannot be enforced arrive at the proxy as refusals.
+func TestUnsupportedPolicyFailsClosed(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop)
+	x := p.connect(node("reviews-1.shop", "sidecar", true, nil))
+	p.apply(`
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: outside, namespace: shop}
+spec: {selector: {matchLabels: {app: reviews}}, action: CUSTOM, provider: {name: x}, rules: [{to: [{operation: {paths: [/a]}}]}]}
+`)
+	l := get(x, xdsserve.TypeListener, "virtualInbound", &listenerv3.Listener{})
+	if raw := prototext.Format(l); !strings.Contains(raw, "ns[shop]-policy[outside]-rule[0]") || !strings.Contains(raw, "DENY") {
+		t.Error("the inbound listener does not refuse what the policy selects")
+	}
 }
 
 // A broken MeshConfig leaves the last good one in force and says so.

@@ -84,6 +84,8 @@ var templates = []string{
 	"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: NAME-l, namespace: NSP}\nspec: {hosts: [NAME], http: [{match: [{sourceLabels: {app: x}}], route: [{destination: {host: OTHER}}]}, {route: [{destination: {host: NAME}}]}], tcp: [{match: [{port: 9000}], route: [{destination: {host: OTHER, port: {number: 9000}}}]}]}",
 	"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: gw-NAME, namespace: NSP}\nspec: {hosts: [h-NUM.com], gateways: [one/gw], http: [{route: [{destination: {host: NAME, port: {number: 80}}}]}]}",
 	"apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: NAME-APP, namespace: NSP}\nspec: {host: OTHER, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1NUM}}}, subsets: [{name: v1, labels: {version: v1}}]}",
+	"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: moves, namespace: one}\nspec: {hosts: [NAME], http: [{timeout: NUMs, route: [{destination: {host: NAME}}]}]}",
+	"apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: moves, namespace: one}\nspec: {host: NAME, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1NUM}}}}",
 	"apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: gw, namespace: NSP}\nspec: {selector: {istio: gw}, servers: [{port: {number: 80NUM, name: http, protocol: HTTP}, hosts: ['*']}]}",
 	"apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default, namespace: NSP}\nspec: {egress: [{hosts: ['./*', 'istio-system/*']}]}",
 	"apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: NAME, namespace: NSP}\nspec: {selector: {matchLabels: {app: APP}}, mtls: {mode: STRICT}}",
@@ -105,6 +107,13 @@ func drawObject(t *rapid.T) *resource.Object {
 	return objects[0]
 }
 
+// base is a service of namespace one with an endpoint.
+func base(name string) []*resource.Object {
+	text := strings.NewReplacer("NAME", name, "NSP", "one", "APP", "x", "NUM", "11").Replace(templates[0] + "\n---\n" + templates[2])
+	objects, _ := resource.Decode("base.yaml", []byte(text), resource.Options{})
+	return objects
+}
+
 // Whatever was done before, proxies get what they would get from a control plane
 // that has seen the last state only: same names, same bytes.
 func TestIncrementalEqualsFromScratch(t *testing.T) {
@@ -115,6 +124,12 @@ func TestIncrementalEqualsFromScratch(t *testing.T) {
 		w.flush(t)
 		held := map[resource.Key]*resource.Object{}
 		steps := rapid.IntRange(1, 12).Draw(rt, "steps")
+		for _, name := range []string{"p", "q"} { // hosts for the others to be about
+			for _, o := range base(name) {
+				held[o.Key] = o
+				w.in.Of(o.Key.Kind).Set(o)
+			}
+		}
 		for range steps {
 			for range rapid.IntRange(1, 4).Draw(rt, "batch") {
 				if len(held) > 0 && rapid.IntRange(0, 3).Draw(rt, "delete") == 0 {
