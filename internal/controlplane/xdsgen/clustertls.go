@@ -188,9 +188,7 @@ func (b *clusterBuilder) proxyProtocol(c *clusterv3.Cluster) {
 			Config: &corev3.ProxyProtocolConfig{Version: v}, TransportSocket: s,
 		})
 	}
-	if len(c.TransportSocketMatches) == 0 {
-		c.TransportSocket = wrap(c.TransportSocket)
-	}
+	c.TransportSocket = wrap(c.TransportSocket)
 	for _, m := range c.TransportSocketMatches {
 		m.TransportSocket = wrap(m.TransportSocket)
 	}

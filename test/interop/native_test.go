@@ -1,0 +1,115 @@
+package interop
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/meshctl/meshctl/internal/controlplane/xdsgen"
+	"github.com/meshctl/meshctl/internal/controlplane/xdsgen/xdsgentest"
+	"github.com/meshctl/meshctl/internal/mesh"
+	"github.com/meshctl/meshctl/internal/proxy/compile"
+)
+
+// scenario reads and joins files of testdata, with changes in YAML at the end.
+func scenario(t *testing.T, extra string, files ...string) *xdsgentest.Scenario {
+	t.Helper()
+	var text strings.Builder
+	for _, f := range files {
+		b, err := os.ReadFile(filepath.Join("testdata", f+".yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.WriteString("\n---\n" + string(b))
+	}
+	s, err := xdsgentest.Parse(text.String() + "\n---\n" + extra)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// variant is one proxy of the matrix.
+type variant struct {
+	name    string
+	files   []string
+	extra   string
+	gateway bool
+}
+
+func variants() []variant {
+	out := []variant{
+		{name: "everything", files: []string{"base", "virtualservices", "policies"}},
+		{name: "plain", files: []string{"base"}},
+		{name: "gateway", files: []string{"base", "virtualservices", "gateway"}, gateway: true},
+		{name: "gateway with policies", files: []string{"base", "virtualservices", "gateway", "policies"}, gateway: true},
+		{name: "own sidecar", files: []string{"base", "sidecar"}},
+		{name: "registry only", files: []string{"base"}, extra: "kind: Workload\nspec: {registryOnly: true, http10: true}\n"},
+		{name: "tproxy", files: []string{"base"}, extra: "kind: Workload\nspec: {interception: TPROXY}\n"},
+		{name: "no capture", files: []string{"base", "sidecar"}, extra: "kind: Workload\nspec: {interception: NONE}\n"},
+		{name: "json logs", files: []string{"base"}, extra: "kind: MeshConfig\nspec: {accessLogFile: /dev/stdout, accessLogEncoding: JSON, pathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}, h2UpgradePolicy: UPGRADE, inboundTrafficPolicy: {mode: LOCALHOST}}\n"},
+		{name: "own log formats", files: []string{"base"}, extra: "kind: MeshConfig\nspec: {accessLogFile: /dev/stdout, accessLogFormat: '%START_TIME% %RESPONSE_CODE% %REQ(X-A)%', pathNormalization: {normalization: MERGE_SLASHES}, meshMTLS: {minProtocolVersion: TLSV1_3}, proxyHttpPort: 15080}\n"},
+	}
+	for _, mode := range []string{"STRICT", "PERMISSIVE", "DISABLE"} {
+		out = append(out, variant{name: "mode " + mode, files: []string{"base"}, extra: "kind: PeerAuthentication\nspec: {mtls: {mode: " + mode + "}}\n"})
+	}
+	return out
+}
+
+func (v variant) bundle(t *testing.T, d mesh.Dialect) *xdsgentest.Bundle {
+	t.Helper()
+	s := scenario(t, v.extra, v.files...)
+	if v.gateway {
+		return s.GatewayBundle(d)
+	}
+	return s.SidecarBundle(d)
+}
+
+// nameOf is the name that a resource has on the wire.
+func nameOf(m proto.Message) string {
+	switch m := m.(type) {
+	case interface{ GetName() string }:
+		return m.GetName()
+	case interface{ GetClusterName() string }:
+		return m.GetClusterName()
+	default:
+		return ""
+	}
+}
+
+func typeOf(m proto.Message) string {
+	return "type.googleapis.com/" + string(m.ProtoReflect().Descriptor().FullName())
+}
+
+func TestNativeProxyTakesEverything(t *testing.T) {
+	t.Parallel()
+	for _, v := range variants() {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			b := v.bundle(t, mesh.DialectNative)
+			c, err := compile.New(compile.Options{ReadFile: os.ReadFile})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range [][]proto.Message{b.Clusters, b.Endpoints, b.Routes, b.Listeners} {
+				if len(l) == 0 {
+					continue
+				}
+				u := compile.Update{TypeURL: typeOf(l[0])}
+				for _, m := range l {
+					bytes, version, err := xdsgen.Encode(m)
+					if err != nil {
+						t.Fatal(err)
+					}
+					u.Set = append(u.Set, compile.Raw{Name: nameOf(m), Version: version, Bytes: bytes})
+				}
+				for _, e := range c.Apply(u) {
+					t.Error(e)
+				}
+			}
+		})
+	}
+}
