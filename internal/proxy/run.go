@@ -12,7 +12,9 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/meshctl/meshctl/internal/identity"
 	"github.com/meshctl/meshctl/internal/nametable"
@@ -184,10 +186,40 @@ func (p *Proxy) SetWorkload(w *identity.Workload) error {
 	if err != nil {
 		return fmt.Errorf("take roots: %w", err)
 	}
+	secrets, err := workloadSecrets(w)
+	if err != nil {
+		return err
+	}
 	p.binder.SetWorkload(w.Cert, roots)
 	id := w.ID.String()
 	p.uri.Store(&id)
+	// To the configuration they are secrets like any other: what refers to them
+	// waits until they are there.
+	for _, err := range p.Apply(compile.TypeSecret, secrets, nil) {
+		return err
+	}
 	return nil
+}
+
+// workloadSecrets are a workload's certificate and roots as SDS would bring them.
+func workloadSecrets(w *identity.Workload) ([]xdsclient.Resource, error) {
+	inline := func(b []byte) *corev3.DataSource {
+		return &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: b}}
+	}
+	var out []xdsclient.Resource
+	for _, s := range []*tlsv3.Secret{
+		{Name: tlsbind.WorkloadCert, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
+			CertificateChain: inline(w.ChainPEM), PrivateKey: inline(w.KeyPEM),
+		}}},
+		{Name: tlsbind.WorkloadRoot, Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: inline(w.RootsPEM)}}},
+	} {
+		b, err := proto.Marshal(s)
+		if err != nil {
+			return nil, fmt.Errorf("encode secret %s: %w", s.GetName(), err)
+		}
+		out = append(out, xdsclient.Resource{Name: s.GetName(), Version: w.Cert.Leaf.SerialNumber.Text(16), Body: b})
+	}
+	return out, nil
 }
 
 // Run serves until ctx ends, then closes what is left. Drain comes before.

@@ -81,13 +81,13 @@ func (b *inboundBuilder) virtualInbound() *listenerv3.Listener {
 	port := portOr(b.Mesh.GetProxyInboundListenPort(), inboundCapture)
 	l := &listenerv3.Listener{
 		Name: VirtualInbound, Address: tcpAddress("0.0.0.0", port), TrafficDirection: corev3.TrafficDirection_INBOUND,
-		UseOriginalDst: boolean(true), ListenerFiltersTimeout: detectionTimeout(b.Mesh), ContinueOnListenerFiltersTimeout: true,
+		ListenerFiltersTimeout: detectionTimeout(b.Mesh), ContinueOnListenerFiltersTimeout: true,
 		MaxConnectionsToAcceptPerSocketEvent: u32(1),
 		AccessLog:                            noChainLogs(b.Common, b.Telemetry, inboundSide, &b.findings),
 	}
 	l.ListenerFilters = append(l.ListenerFilters, originalDstFilter())
 	if b.Node.Interception == mesh.InterceptTPROXY {
-		l.UseOriginalDst, l.Transparent = nil, boolean(true)
+		l.Transparent = boolean(true)
 		l.ListenerFilters = append(l.ListenerFilters, originalSrcFilter())
 	}
 	var noTLS, noHTTP []uint32

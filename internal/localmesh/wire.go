@@ -1,0 +1,307 @@
+// Package localmesh is the control plane of a mesh on one machine: meshd's own
+// parts, in process, joined with the local runtime that runs pods. Hook is what
+// package local calls inside the node.
+//
+//	local.MaybeReexec(os.Args, local.Hooks{Node: localmesh.Hook})
+package localmesh
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	securityv1alpha1 "istio.io/api/security/v1alpha1"
+
+	"github.com/meshctl/meshctl/internal/controlplane"
+	"github.com/meshctl/meshctl/internal/identity"
+	"github.com/meshctl/meshctl/internal/local"
+	"github.com/meshctl/meshctl/internal/local/controller"
+	"github.com/meshctl/meshctl/internal/local/image"
+	"github.com/meshctl/meshctl/internal/local/runtime"
+	"github.com/meshctl/meshctl/internal/resource"
+	"github.com/meshctl/meshctl/internal/resource/source"
+	"github.com/meshctl/meshctl/internal/resource/source/file"
+	"github.com/meshctl/meshctl/internal/resource/source/static"
+)
+
+// Extra is the part of a mesh's settings that is ours (local.Settings.Extra).
+type Extra struct {
+	// Paths of manifests, absolute; empty: the folder's resources list, or all of
+	// the folder.
+	Paths []string `json:"paths,omitempty"`
+	// ProxyPath is the meshproxy program; empty: this executable under its name.
+	ProxyPath string `json:"proxyPath,omitempty"`
+	// CertTTL is the lifetime of workload certificates; 0: a day.
+	CertTTL time.Duration `json:"certTTL,omitempty"`
+	// CA is a folder with ca-cert.pem, ca-key.pem and, if needed, root-cert.pem and
+	// cert-chain.pem; empty: a root of the mesh's own.
+	CA string `json:"ca,omitempty"`
+	// NoIngress leaves the ingress gateway out.
+	NoIngress bool `json:"noIngress,omitempty"`
+}
+
+const trustDomain = "cluster.local"
+
+// Names of sources. api comes before builtin and files: what is applied counts
+// until it is deleted.
+const (
+	sourceAPI     = "api"
+	sourceBuiltin = "builtin"
+	sourceRuntime = "runtime"
+)
+
+// Hook runs the control plane inside a node until ctx ends.
+func Hook(ctx context.Context, env *local.NodeEnv) error {
+	var extra Extra
+	if len(env.Settings.Extra) > 0 {
+		if err := json.Unmarshal(env.Settings.Extra, &extra); err != nil {
+			return fmt.Errorf("decode settings: %w", err)
+		}
+	}
+	d, err := newDaemon(env, extra)
+	if err != nil {
+		return err
+	}
+	return d.run(ctx)
+}
+
+// daemon is the control plane with its servers and sources.
+type daemon struct {
+	env     *local.NodeEnv
+	extra   Extra
+	log     *slog.Logger
+	ca      *identity.CA
+	tokens  *identity.TokenIssuer
+	keeper  *identity.Keeper
+	cp      *controlplane.ControlPlane
+	objects *objects
+	api     *static.Source
+	files   source.Source // nil without paths
+	builtin []*resource.Object
+	started time.Time
+	ports   *ports
+}
+
+// newDaemon wires it; each step needs only what is above it.
+func newDaemon(env *local.NodeEnv, extra Extra) (*daemon, error) {
+	d := &daemon{env: env, extra: extra, log: env.Log.With("component", "meshd"), started: time.Now()}
+	var err error
+	if d.ca, err = loadCA(extra.CA); err != nil {
+		return nil, err
+	}
+	if d.tokens, err = identity.NewTokenIssuer(nil); err != nil {
+		return nil, err
+	}
+	istiod := identity.ID{TrustDomain: trustDomain, Namespace: "istio-system", ServiceAccount: "istiod"}
+	d.keeper = &identity.Keeper{
+		ID: istiod, Logger: d.log,
+		Signer: identity.LocalSigner{CA: d.ca, ID: istiod, DNSNames: []string{"istiod.istio-system.svc", "istiod.istio-system.svc.cluster.local"}},
+	}
+	authn := identity.Authenticators{
+		identity.TokenAuthenticator{Verifier: d.tokens, TrustDomain: trustDomain},
+		identity.CertAuthenticator{TrustDomains: []string{trustDomain}},
+	}
+	if d.files, err = fileSource(env, extra); err != nil {
+		return nil, err
+	}
+	if d.builtin, err = ingress(env, extra); err != nil {
+		return nil, err
+	}
+	d.api = static.New(sourceAPI)
+	sources := []string{sourceAPI, sourceBuiltin, sourceRuntime}
+	if d.files != nil {
+		sources = append(sources, d.files.Name())
+	}
+	if d.cp, err = controlplane.New(controlplane.Settings{
+		ClusterDomain: env.Settings.Domain, Authenticator: authn, AllowPlaintext: true, Sources: sources, Logger: env.Log,
+	}); err != nil {
+		return nil, err
+	}
+	d.objects = &objects{
+		order: []string{sourceAPI, sourceBuiltin}, control: d.cp.Sink(), run: env.SetObjects,
+		by: map[resource.Key]map[string]*resource.Object{},
+	}
+	d.ports = &ports{log: d.log}
+	csr := &identity.Service{CA: d.ca, Authn: authn, Logger: d.log}
+	d.ports.add(netip.AddrPortFrom(env.Gateway, 15012), func(ln net.Listener) server { return d.grpcServer(ln, csr, true) })
+	d.ports.add(netip.MustParseAddrPort("127.0.0.1:15010"), func(ln net.Listener) server { return d.grpcServer(ln, csr, false) })
+	d.ports.add(netip.AddrPortFrom(env.Gateway, 15014), d.monitoring)
+	return d, nil
+}
+
+func loadCA(dir string) (*identity.CA, error) {
+	if dir == "" {
+		return identity.NewSelfSignedCA(identity.CAOptions{Organization: trustDomain})
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ca-cert.pem")); err != nil {
+		return nil, fmt.Errorf("load the certificate authority: %w", err)
+	}
+	return identity.LoadOrCreateCA(dir, identity.CAOptions{})
+}
+
+// manifests are the paths of the user's objects: those given, or the list in the
+// folder's mapping file, or the whole folder.
+func manifests(env *local.NodeEnv, extra Extra) []string {
+	paths := extra.Paths
+	folder := env.Settings.Folder
+	if len(paths) > 0 || folder == "" {
+		return paths
+	}
+	for _, r := range env.ImageFile().Resources {
+		paths = append(paths, filepath.Join(folder, r))
+	}
+	if len(paths) == 0 {
+		paths = []string{folder}
+	}
+	return paths
+}
+
+func fileSource(env *local.NodeEnv, extra Extra) (source.Source, error) {
+	paths := manifests(env, extra)
+	if len(paths) == 0 {
+		return nil, nil //nolint:nilnil // a mesh may begin empty
+	}
+	return file.New(file.Options{Paths: paths, Recursive: true, Log: env.Log})
+}
+
+// ingress is the default ingress gateway, unless the user brings one or wants none.
+func ingress(env *local.NodeEnv, extra Extra) ([]*resource.Object, error) {
+	if extra.NoIngress {
+		return nil, nil
+	}
+	if paths := manifests(env, extra); len(paths) > 0 {
+		own, _, err := file.Load(file.Options{Paths: paths, Recursive: true, Log: env.Log})
+		if err != nil {
+			return nil, err
+		}
+		if controller.HasGateway(own) {
+			return nil, nil
+		}
+	}
+	return controller.DefaultGateway()
+}
+
+// run serves until ctx ends. A part that fails ends the whole.
+func (d *daemon) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make(chan error, 8)
+	running := 0
+	start := func(run func(context.Context) error) {
+		running++
+		go func() { errs <- run(ctx) }()
+	}
+	first := make(chan struct{})
+	d.keeper.OnChange(func(*identity.Workload) {
+		select {
+		case <-first:
+		default:
+			close(first)
+		}
+	})
+	start(d.keeper.Run)
+	start(d.cp.Run)
+	select {
+	case <-first:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := d.ports.open(ctx); err != nil {
+		return err
+	}
+	defer d.ports.close()
+	d.handlers()
+	if err := d.useRuntime(); err != nil {
+		return err
+	}
+	d.objects.Apply(sourceBuiltin, d.builtin, nil)
+	start(func(ctx context.Context) error { return d.api.Run(ctx, d.objects) })
+	if d.files != nil {
+		start(func(ctx context.Context) error { return d.files.Run(ctx, d.objects) })
+	}
+	var err error
+	for range running {
+		if e := <-errs; e != nil && !errors.Is(e, context.Canceled) {
+			err = errors.Join(err, e)
+			cancel()
+		}
+	}
+	return err
+}
+
+// useRuntime tells the runtime what proxies need to know.
+func (d *daemon) useRuntime() error {
+	proxy := image.Program{Path: "/proc/self/exe", Argv: []string{"meshproxy"}}
+	if d.extra.ProxyPath != "" {
+		proxy = image.Program{Path: d.extra.ProxyPath, Argv: []string{"meshproxy"}}
+	}
+	config := map[string]any{"terminationDrainDuration": "1s"}
+	if d.extra.CertTTL > 0 {
+		config["proxyMetadata"] = map[string]any{"SECRET_TTL": d.extra.CertTTL.String()}
+	}
+	return d.env.Use(runtime.ControlPlane{
+		Publisher: publisher{d}, Tokens: tokens{d.tokens}, Discovery: netip.AddrPortFrom(d.env.Gateway, 15012).String(),
+		RootCertPEM: d.ca.Roots(), TrustDomain: trustDomain, MeshID: trustDomain, Proxy: proxy, ProxyConfig: config,
+	})
+}
+
+// publisher passes what the runtime makes of workloads to the control plane.
+type publisher struct{ d *daemon }
+
+// Publish implements runtime.Publisher.
+func (p publisher) Publish(set []*resource.Object, deleted []resource.Key) {
+	p.d.cp.Sink().Apply(sourceRuntime, set, deleted)
+}
+
+type tokens struct{ issuer *identity.TokenIssuer }
+
+// tokenLife outlives the runtime's renewal, which comes after a third of an hour.
+const tokenLife = time.Hour
+
+// Issue implements runtime.Tokens.
+func (t tokens) Issue(namespace, serviceAccount, pod string) (string, error) {
+	return t.issuer.Issue(namespace, serviceAccount, pod, tokenLife)
+}
+
+// grpcServer serves xDS and certificates on a listener.
+func (d *daemon) grpcServer(ln net.Listener, csr *identity.Service, secure bool) server {
+	opts := d.cp.Server().GRPCOptions()
+	if secure {
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(d.ca.Roots())
+		opts = append(opts, grpc.Creds(credentials.NewTLS(&tls.Config{
+			MinVersion: tls.VersionTLS12, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool,
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.keeper.Current().Cert, nil },
+		})))
+	}
+	s := grpc.NewServer(opts...)
+	d.cp.Server().Register(s)
+	if secure { // tokens and certificates never pass in the clear
+		securityv1alpha1.RegisterIstioCertificateServiceServer(s, csr)
+	}
+	go func() {
+		if err := s.Serve(ln); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			d.log.Warn("server ended", "addr", ln.Addr().String(), "err", err)
+		}
+	}()
+	return s
+}
+
+// monitoring serves metrics and version on 15014.
+func (d *daemon) monitoring(ln net.Listener) server {
+	srv := &http.Server{Handler: d.monitoringPages(), ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = srv.Serve(ln) }()
+	return httpServer{srv}
+}
