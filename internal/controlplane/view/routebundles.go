@@ -1,6 +1,8 @@
 package view
 
 import (
+	"strconv"
+
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"github.com/meshctl/meshctl/internal/collection"
@@ -82,6 +84,9 @@ func (v *View) routeBundles(requests collection.Collection[*routeRequest]) colle
 		b.guard(r.name, func() {
 			rc, ds := xdsgen.OutboundRoutes(in)
 			b.Findings = append(b.Findings, ds...)
+			if r.dialect == mesh.DialectNative && len(in.Hosts) == 0 && r.name != strconv.Itoa(int(r.port)) {
+				rc.VirtualHosts = nil // the table of one service: its host, which comes by itself, takes everything
+			}
 			b.addRoutes(rc, r.dialect)
 		})
 		return b, true
