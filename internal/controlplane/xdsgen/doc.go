@@ -9,6 +9,7 @@
 //	LoadAssignment(EndpointsInput) *endpointv3.ClusterLoadAssignment            the endpoints of a cluster
 //	LocalityMatters(EndpointsInput) bool                                        whether the client's place changes them
 //	VirtualHost(VirtualHostInput) (*routev3.VirtualHost, []diag.Diagnostic)     the routes of one host on one port
+//	SettleDomains(dnsDomain, []RouteHost) [][]string                            which host of a table gets which domains
 //	OutboundRoutes(RouteInput) (*routev3.RouteConfiguration, []diag.Diagnostic) a route configuration of a sidecar
 //	OutboundListeners(OutboundInput) ([]*listenerv3.Listener, []diag.Diagnostic) virtualOutbound and the listeners behind it
 //	OutboundRouteNames(OutboundInput) []string                                  the route configurations those listeners use

@@ -1,11 +1,10 @@
 package xdsgen
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
-
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"github.com/meshctl/meshctl/internal/mesh"
 )
@@ -75,70 +74,48 @@ func shortNames(host, dnsDomain string) []string {
 	return out
 }
 
-// hostClaim is a virtual host before it is settled whose the domains are.
-type hostClaim struct {
-	host *routev3.VirtualHost
-	from RouteHost
-}
-
-// settleDomains gives every domain to one virtual host, for proxies refuse a
-// table in which one appears twice: full names go before aliases, and the older
-// object before the younger. Virtual hosts without any domain left are dropped.
-func settleDomains(claims []hostClaim, f *findings) []*routev3.VirtualHost {
-	slices.SortFunc(claims, compareClaims)
+// SettleDomains decides which host of a route configuration gets which domains,
+// for proxies refuse a table in which one appears twice: full names go before
+// aliases, services before hosts that only a virtual service has, and the older
+// object before the younger. The result is in the order of hosts; a host that got
+// nothing must be left out.
+func SettleDomains(dnsDomain string, hosts []RouteHost) [][]string {
+	wanted := make([][]string, len(hosts))
+	order := make([]int, len(hosts))
+	for i, h := range hosts {
+		wanted[i], order[i] = domainsOf(h, dnsDomain), i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(compareHosts(hosts[a], hosts[b]), strings.Compare(wanted[a][0], wanted[b][0]))
+	})
 	owner := map[string]int{}
-	for i, c := range claims {
-		first := c.host.Domains[0]
-		if _, taken := owner[first]; !taken {
-			owner[first] = i
+	for _, i := range order {
+		if _, taken := owner[wanted[i][0]]; !taken {
+			owner[wanted[i][0]] = i
 		}
 	}
-	for i, c := range claims {
-		for _, d := range c.host.Domains[1:] {
+	for _, i := range order {
+		for _, d := range wanted[i][1:] {
 			if _, taken := owner[d]; !taken {
 				owner[d] = i
 			}
 		}
 	}
-	var out []*routev3.VirtualHost
-	for i, c := range claims {
-		h := c.host
-		full := h.Domains[0]
-		h.Domains = slices.DeleteFunc(h.Domains, func(d string) bool {
+	for i, l := range wanted {
+		wanted[i] = slices.DeleteFunc(l, func(d string) bool {
 			if owner[d] != i {
 				return true
 			}
 			owner[d] = -1 // once only
 			return false
 		})
-		if len(h.Domains) > 0 {
-			out = append(out, h)
-			continue
-		}
-		f.warn(codeDomainTaken, sourceOf(c.from), "", "it gets no requests here",
-			"remove one of the two, or limit their visibility by exportTo", "%s is already the host of another object on this port", full)
 	}
-	slices.SortFunc(out, func(a, b *routev3.VirtualHost) int { return strings.Compare(a.Name, b.Name) })
-	return out
+	return wanted
 }
 
-// compareClaims puts services before hosts that only a virtual service has.
-func compareClaims(a, b hostClaim) int {
-	if x, y := a.from.Service != nil, b.from.Service != nil; x != y {
-		if x {
-			return -1
-		}
-		return 1
-	}
-	x, y := sourceOf(a.from).origin, sourceOf(b.from).origin
-	switch {
-	case x.Before(y):
-		return -1
-	case y.Before(x):
-		return 1
-	default:
-		return strings.Compare(a.host.Name, b.host.Name)
-	}
+// compareHosts puts services before hosts that only a virtual service has.
+func compareHosts(a, b RouteHost) int {
+	return cmp.Or(compareBool(b.Service != nil, a.Service != nil), compareOrigins(sourceOf(a).origin, sourceOf(b).origin))
 }
 
 // sourceOf is the object that a host comes from.

@@ -100,6 +100,9 @@ type VirtualHostInput struct {
 	// (<host>:<port>), behind a listener that found HTTP by its first bytes.
 	Sniffed      bool
 	Destinations Destinations
+	// Domains are those that SettleDomains gave to the host; nil means all that it
+	// would like, which is right only for a table with no other host.
+	Domains []string
 }
 
 // RouteInput is a route configuration of a sidecar.

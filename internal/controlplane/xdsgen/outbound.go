@@ -9,6 +9,8 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 
+	networking "istio.io/api/networking/v1alpha3"
+
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/mesh"
 )
@@ -25,16 +27,22 @@ const anyAddress = "0.0.0.0"
 //   - <endpoint>_<port> for each endpoint of such a service without a virtual
 //     address; where there are no addresses at all, chains of 0.0.0.0_<port> by
 //     server name or by network, and at most one without any condition.
+//   - <bind>_<port> for an egress listener of a Sidecar that names a port.
+//
+// Without capture (NONE) there is no virtualOutbound; listeners are bound to the
+// virtual addresses themselves.
 //
 // Of several services that want the same, the first in the order of Origin gets it.
 func OutboundListeners(in OutboundInput) ([]*listenerv3.Listener, []diag.Diagnostic) {
 	b := newOutbound(in)
-	out := []*listenerv3.Listener{b.virtualOutbound()}
-	if l := b.httpProxy(); l != nil {
-		out = append(out, l)
+	var out []*listenerv3.Listener
+	if in.Node.Interception != mesh.InterceptNone {
+		out = append(out, b.virtualOutbound())
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(b.slots), compareSlots) {
-		out = append(out, b.slots[k].listener(b, k))
+		if l := b.slots[k].listener(b, k); l != nil {
+			out = append(out, l)
+		}
 	}
 	return out, b.list
 }
@@ -53,14 +61,8 @@ func OutboundRouteNames(in OutboundInput) []string {
 			}
 		}
 	}
-	if b.Mesh.GetProxyHttpPort() > 0 {
-		names[httpProxyRoutes] = true
-	}
 	return slices.Sorted(maps.Keys(names))
 }
-
-// httpProxyRoutes serves clients that use the proxy as an HTTP proxy.
-const httpProxyRoutes = "http_proxy"
 
 // slotKey is where a listener is bound.
 type slotKey struct {
@@ -78,6 +80,7 @@ type slot struct {
 	chains  []slotChain
 	sniff   bool // the first bytes tell HTTP from others
 	inspect bool // server names matter
+	bound   bool // clients connect to it themselves
 }
 
 // slotChain is a filter chain in the making.
@@ -111,6 +114,7 @@ func newOutbound(in OutboundInput) *outboundBuilder {
 			b.plan(s, p)
 		}
 	}
+	b.egress(services)
 	return b
 }
 
@@ -138,10 +142,10 @@ func (b *outboundBuilder) slot(bind string, port uint32) *slot {
 // plan finds places for one port of a service.
 func (b *outboundBuilder) plan(s OutboundService, p mesh.Port) {
 	switch {
-	case p.Protocol == mesh.ProtocolUDP || p.Number == 0 || p.Number > 65535:
+	case p.Protocol == mesh.ProtocolUDP || p.Number == 0 || p.Number > 65535 || !b.imported(p.Number, s.Service):
 		return
 	case p.Protocol.IsHTTP():
-		b.slot(anyAddress, p.Number).http = true
+		b.web(s.Service, p)
 		return
 	}
 	sniff := p.Protocol == mesh.ProtocolAuto
@@ -181,6 +185,66 @@ func (b *outboundBuilder) plan(s OutboundService, p mesh.Port) {
 	}
 	if len(vips) == 0 && !s.Service.Headless {
 		b.withoutAddress(s, p, routed, sniff)
+	}
+}
+
+// web makes requests to a port find their service by Host.
+func (b *outboundBuilder) web(s *mesh.Service, p mesh.Port) {
+	if b.Node.Interception != mesh.InterceptNone {
+		b.slot(anyAddress, p.Number).http = true
+		return
+	}
+	for _, v := range s.VIPs() {
+		if isAddress(v) {
+			b.slot(v, p.Number).http = true
+		}
+	}
+}
+
+// imported reports whether a port of a service is reached: where a Sidecar names
+// the port, its hosts decide, else those of entries without port did already.
+func (b *outboundBuilder) imported(port uint32, s *mesh.Service) bool {
+	named := false
+	for _, l := range b.Egress {
+		if l.Port.GetNumber() == port {
+			if l.Imports(s.Namespace, s.Host) {
+				return true
+			}
+			named = true
+		}
+	}
+	return !named
+}
+
+// egress opens the listeners that a Sidecar names.
+func (b *outboundBuilder) egress(services []OutboundService) {
+	for _, l := range b.Egress {
+		n := l.Port.GetNumber()
+		bind := l.Bind
+		if bind == "" {
+			if bind = anyAddress; l.Capture == networking.CaptureMode_NONE {
+				bind = "127.0.0.1"
+			}
+		}
+		if n == 0 || n > 65535 || !isAddress(bind) {
+			b.add(codeUnsupported, source{}, "spec.egress", "the listener is not opened", "give a port, and an IP address to bind", "egress listener %s is not supported", listenerName(bind, n))
+			continue
+		}
+		http := mesh.ParseProtocol(l.Port.GetProtocol()).IsHTTP()
+		if !http && bind == anyAddress {
+			continue // the services themselves have made it
+		}
+		sl := b.slot(bind, n)
+		sl.bound = sl.bound || l.Capture == networking.CaptureMode_NONE
+		if http {
+			sl.http = true
+			continue
+		}
+		for _, s := range services {
+			if p, ok := s.Service.Port(n); ok && l.Imports(s.Service.Namespace, s.Service.Host) {
+				b.put(sl, slotKey{bind, n}, b.plain(s, p))
+			}
+		}
 	}
 }
 
@@ -279,25 +343,13 @@ func (b *outboundBuilder) virtualOutbound() *listenerv3.Listener {
 	return l
 }
 
-// unknown is where connections go that no service has.
+// unknown is where connections go that no service has. Without capture nobody
+// knows where they wanted.
 func (b *outboundBuilder) unknown() string {
-	if b.RegistryOnly {
+	if b.RegistryOnly || b.Node.Interception == mesh.InterceptNone {
 		return BlackHole
 	}
 	return Passthrough
-}
-
-// httpProxy serves clients that were told to use an HTTP proxy.
-func (b *outboundBuilder) httpProxy() *listenerv3.Listener {
-	p := portOr(b.Mesh.GetProxyHttpPort(), 0)
-	if p == 0 {
-		return nil
-	}
-	name := listenerName("127.0.0.1", p)
-	return &listenerv3.Listener{
-		Name: name, Address: tcpAddress("127.0.0.1", p), TrafficDirection: corev3.TrafficDirection_OUTBOUND,
-		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{b.http(name, httpProxyRoutes)}}},
-	}
 }
 
 func (b *outboundBuilder) http(name, routes string) *listenerv3.Filter {

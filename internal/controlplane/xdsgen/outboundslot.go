@@ -10,12 +10,12 @@ import (
 	"github.com/meshctl/meshctl/internal/mesh"
 )
 
-// listener makes the listener of a slot.
+// listener makes the listener of a slot; nil for an empty one.
 func (s *slot) listener(b *outboundBuilder, k slotKey) *listenerv3.Listener {
 	name := listenerName(k.bind, k.port)
 	l := &listenerv3.Listener{
 		Name: name, Address: tcpAddress(k.bind, k.port), TrafficDirection: corev3.TrafficDirection_OUTBOUND,
-		BindToPort: boolean(b.Node.Interception == mesh.InterceptNone && k.bind != anyAddress),
+		BindToPort: boolean(s.bound || b.Node.Interception == mesh.InterceptNone),
 		AccessLog:  noChainLogs(b.Common, b.Telemetry, outboundSide, &b.findings),
 	}
 	chains := slices.Clone(s.chains)
@@ -39,6 +39,9 @@ func (s *slot) listener(b *outboundBuilder, k slotKey) *listenerv3.Listener {
 	}
 	if l.DefaultFilterChain == nil && k.bind == anyAddress {
 		l.DefaultFilterChain = &listenerv3.FilterChain{Name: "PassthroughFilterChain", Filters: b.chain().to(b.unknown()).filters()}
+	}
+	if len(l.FilterChains) == 0 && l.DefaultFilterChain == nil {
+		return nil // an egress listener to which no service belongs
 	}
 	if len(l.FilterChains) == 0 { // a listener needs one; the default then is all there is
 		l.FilterChains, l.DefaultFilterChain = []*listenerv3.FilterChain{l.DefaultFilterChain}, nil

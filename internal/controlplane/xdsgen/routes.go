@@ -1,6 +1,9 @@
 package xdsgen
 
 import (
+	"slices"
+	"strings"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
@@ -15,15 +18,18 @@ const maxDirectBody = 1 << 20
 func OutboundRoutes(in RouteInput) (*routev3.RouteConfiguration, []diag.Diagnostic) {
 	var f findings
 	sniffed := in.Name != decimal(in.Port)
-	claims := make([]hostClaim, 0, len(in.Hosts))
-	for _, h := range in.Hosts {
+	var hosts []*routev3.VirtualHost
+	domains := SettleDomains(in.Node.DNSDomain, in.Hosts)
+	for i, h := range in.Hosts {
 		v, found := VirtualHost(VirtualHostInput{
-			Common: in.Common, Node: in.Node, RouteHost: h, Port: in.Port, Sniffed: sniffed, Destinations: in.Destinations,
+			Common: in.Common, Node: in.Node, RouteHost: h, Port: in.Port, Sniffed: sniffed, Destinations: in.Destinations, Domains: domains[i],
 		})
 		f.list = append(f.list, found...)
-		claims = append(claims, hostClaim{v, h})
+		if v != nil {
+			hosts = append(hosts, v)
+		}
 	}
-	hosts := settleDomains(claims, &f)
+	slices.SortFunc(hosts, func(a, b *routev3.VirtualHost) int { return strings.Compare(a.Name, b.Name) })
 	if !sniffed || len(hosts) == 0 {
 		hosts = append(hosts, catchAll(in.RegistryOnly))
 	}
@@ -68,20 +74,26 @@ func directResponse(status uint32, body []byte) *routev3.Route_DirectResponse {
 	return &routev3.Route_DirectResponse{DirectResponse: d}
 }
 
-// VirtualHost makes the routes of one host on one port. Its domains are all that
-// it would like to have; OutboundRoutes settles which it gets.
+// VirtualHost makes the routes of one host on one port; nil for a host that got
+// no domain (SettleDomains).
 func VirtualHost(in VirtualHostInput) (*routev3.VirtualHost, []diag.Diagnostic) {
 	var f findings
 	host := in.Host
 	if in.Service != nil {
 		host = in.Service.Host
 	}
-	v := &routev3.VirtualHost{
-		Name: hostPort(host, in.Port), Domains: domainsOf(in.RouteHost, in.Node.DNSDomain), IncludeRequestAttemptCount: true,
+	domains := in.Domains
+	switch {
+	case in.Sniffed:
+		domains = []string{"*"} // the address has decided already
+	case domains == nil:
+		domains = domainsOf(in.RouteHost, in.Node.DNSDomain)
+	case len(domains) == 0:
+		f.warn(codeDomainTaken, sourceOf(in.RouteHost), "", "it gets no requests here",
+			"remove one of the two, or limit their visibility by exportTo", "%s is already the host of another object on port %d", host, in.Port)
+		return nil, f.list
 	}
-	if in.Sniffed {
-		v.Domains = []string{"*"} // the address has decided already
-	}
+	v := &routev3.VirtualHost{Name: hostPort(host, in.Port), Domains: domains, IncludeRequestAttemptCount: true}
 	b := &routeBuilder{
 		Common: in.Common, Node: in.Node, Port: in.Port, Destinations: in.Destinations,
 		Gateways: []string{mesh.MeshGateway}, findings: &f,
