@@ -129,6 +129,9 @@ func (h *Conn) OnData(b []byte) int {
 		default:
 			return 0
 		}
+		if h.draining {
+			h.codec.Drain()
+		}
 	}
 	n, err := h.codec.Feed(b)
 	if err != nil {
@@ -245,7 +248,7 @@ func (h *Conn) armIdle() {
 // onIdle fires when nothing has happened for too long.
 func (h *Conn) onIdle() {
 	switch {
-	case h.codec == nil:
+	case h.codec == nil || h.closed:
 		h.c.Close(errIdle)
 	case h.codec.Streams() > 0:
 		return
@@ -262,8 +265,8 @@ func (h *Conn) drain() {
 		return
 	}
 	h.draining = true
-	if h.codec == nil {
-		h.end()
+	if h.codec == nil { // its first request may be on the way, and is served
+		h.armIdle()
 		return
 	}
 	h.codec.Drain()

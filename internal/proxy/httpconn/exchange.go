@@ -31,7 +31,8 @@ type exchange struct {
 	up   attempt
 	rq   route.Request
 
-	next int // index of the filter to run
+	chain *chain // of the connection when the request began
+	next  int    // index of the filter to run
 
 	// The request's body, kept while it may still be needed: until the upstream is
 	// there, and for a retry.
@@ -82,6 +83,7 @@ func (x *exchange) begin(c *Conn, st codec.Stream) {
 	x.Exchange.Reset()
 	x.Conn = c.info
 	x.Manager = c.mgr
+	x.chain = c.chain
 	x.Snap = s.o.Snapshot()
 	x.Start = s.w.Now()
 	x.moved = x.Start
@@ -110,7 +112,7 @@ func (x *exchange) recycle() {
 			*l = header.List{}
 		}
 	}
-	x.conn, x.Conn, x.down = nil, nil, nil
+	x.conn, x.Conn, x.down, x.chain = nil, nil, nil, nil
 	x.body, x.bodyLost = x.body[:0], false
 	x.trailers.Reset()
 	x.next = 0
@@ -134,7 +136,7 @@ func (x *exchange) OnHeaders(h *header.List, end bool) {
 		x.requestEnded()
 	}
 	x.GRPC = isGRPC(x.Req.Get(header.ContentType))
-	if x.conn.chain.err != nil {
+	if x.chain.err != nil {
 		x.Reply(filter.Reply{Status: 500, GRPCStatus: -1, Details: "filter_chain_not_available"})
 		return
 	}
@@ -180,7 +182,7 @@ func (x *exchange) upgradeAllowed(name []byte) bool {
 
 // runFilters runs the chain from where it stopped; after the last comes the router.
 func (x *exchange) runFilters() {
-	fs := x.conn.chain.filters
+	fs := x.chain.filters
 	for x.next < len(fs) {
 		switch fs[x.next].Request(&x.Exchange) {
 		case filter.Continue:
@@ -412,7 +414,7 @@ func (x *exchange) report() {
 		// The peer itself has not told.
 		x.UpstreamPeer = x.s.peerOf(x.Endpoint)
 	}
-	for _, f := range x.conn.chain.filters {
+	for _, f := range x.chain.filters {
 		f.Done(&x.Exchange)
 	}
 	if r := x.s.o.Recorder; r != nil {

@@ -394,6 +394,36 @@ func TestPoliciesFaultsAndCORS(t *testing.T) {
 	}
 }
 
+func TestAChangedPolicyCountsFromTheNextRequestOnTheSameConnection(t *testing.T) {
+	t.Parallel()
+	be := backend(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	for _, h2 := range []bool{false, true} {
+		r := start(t, all("be"), []*snapshot.Cluster{to("be", snapshot.UpstreamHTTP1, be)})
+		cl := client(t, h2)
+		if resp, _ := r.do(cl, "GET", "/", nil); resp.StatusCode != 200 {
+			t.Fatalf("before: %d", resp.StatusCode)
+		}
+		next := *r.mgr
+		next.Filters = []snapshot.HTTPFilter{
+			{Name: "rbac", Config: &snapshot.RBAC{Rules: &snapshot.Policies{Action: snapshot.ActionAllow}}}, {Name: "router", Config: &snapshot.Router{}},
+		}
+		var conns int
+		r.on(func() {
+			r.server.AdoptChains(func(*flow.Conn) *snapshot.Chain { return &snapshot.Chain{Name: "c", HTTP: &next} })
+			conns = r.server.Conns()
+		})
+		resp, _ := r.do(cl, "GET", "/", nil)
+		r.on(func() {
+			if n := r.server.Conns(); n != conns || conns != 1 {
+				t.Errorf("%d connections, then %d", conns, n)
+			}
+		})
+		if resp.StatusCode != 403 {
+			t.Errorf("after (HTTP/2: %v): %d", h2, resp.StatusCode)
+		}
+	}
+}
+
 func TestAnUnknownFilterRefusesRequests(t *testing.T) {
 	t.Parallel()
 	be := backend(t, func(http.ResponseWriter, *http.Request) { t.Error("the request came through") })

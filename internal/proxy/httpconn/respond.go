@@ -14,7 +14,7 @@ func (x *exchange) respond(end bool) {
 	if x.closed || x.down == nil {
 		return
 	}
-	fs := x.conn.chain.filters
+	fs := x.chain.filters
 	first := min(x.next, len(fs)-1)
 	for i := first; i >= 0; i-- {
 		fs[i].Response(&x.Exchange)

@@ -109,6 +109,18 @@ func (s *Server) Forget(inUse map[*snapshot.HTTPManager]bool) {
 	}
 }
 
+// AdoptChains lets connections go on under the chain that next names for them:
+// a changed policy counts from the next request on, without a new connection.
+func (s *Server) AdoptChains(next func(*flow.Conn) *snapshot.Chain) {
+	for c := range s.conns {
+		if ch := next(c.info); ch != nil {
+			c.info.Chain = ch
+			c.mgr = ch.HTTP
+			c.chain = s.chainOf(ch.HTTP)
+		}
+	}
+}
+
 // DrainChain ends the connections of a chain gracefully: no new requests on
 // them, running ones finish, and after the manager's drain timeout they close.
 func (s *Server) DrainChain(gone func(*flow.Conn) bool) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,10 @@ import (
 type HTTPHandler interface {
 	// ServeConn takes the connection over: it sets a handler.
 	ServeConn(c *engine.Conn, info *flow.Conn)
+	// AdoptChains gives each connection a chance to go on under another chain, of
+	// the same transport: next returns nil if there is none. The next request on
+	// it is judged by the new chain.
+	AdoptChains(next func(*flow.Conn) *snapshot.Chain)
 	// DrainChain ends connections for which gone holds gracefully.
 	DrainChain(gone func(*flow.Conn) bool)
 }
@@ -216,14 +221,39 @@ func (w *worker) retire(changed map[string]map[*snapshot.Chain]struct{}) {
 	if len(changed) == 0 {
 		return
 	}
-	w.drain(func(i *flow.Conn) bool {
+	gone := func(i *flow.Conn) bool {
 		live, ok := changed[i.Listener.Name]
 		if !ok {
 			return false
 		}
 		_, in := live[i.Chain]
 		return !in
+	}
+	w.h.HTTP.AdoptChains(func(i *flow.Conn) *snapshot.Chain {
+		if !gone(i) {
+			return nil
+		}
+		for c := range changed[i.Listener.Name] {
+			if continues(i.Chain, c) {
+				return c
+			}
+		}
+		return nil
 	})
+	w.drain(gone)
+}
+
+// continues reports whether connections of one chain can go on under another
+// without a new handshake: chosen by the same conditions, with the same transport
+// and network filters, and HTTP in both.
+func continues(old, next *snapshot.Chain) bool {
+	if old.HTTP == nil || next.HTTP == nil || old.Name != next.Name || old.HTTP.Codec != next.HTTP.Codec {
+		return false
+	}
+	if (old.TLS == nil) != (next.TLS == nil) || old.TLS != nil && *old.TLS != *next.TLS {
+		return false
+	}
+	return reflect.DeepEqual(old.Match, next.Match) && reflect.DeepEqual(old.Network, next.Network)
 }
 
 func (w *worker) drain(gone func(*flow.Conn) bool) {
