@@ -38,6 +38,10 @@ func OutboundCluster(in ClusterInput) (*clusterv3.Cluster, []diag.Diagnostic) {
 	b.protocol(c)
 	b.transport(c)
 	b.unsupportedFields()
+	if err := c.Validate(); err != nil { // it would make a proxy refuse the cluster
+		b.refuse = true
+		b.add(codeBadValue, b.source, "spec.trafficPolicy", "connections to "+b.Service.Host+" are refused", "correct it", "%v", err)
+	}
 	if b.refuse {
 		return refusing(c), b.list
 	}

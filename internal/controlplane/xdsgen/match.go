@@ -35,7 +35,7 @@ const maxRegex = 8 << 10
 
 // validRegex reports whether a proxy will accept an expression: RE2 syntax, as Go's.
 func validRegex(re string) bool {
-	if len(re) > maxRegex {
+	if re == "" || len(re) > maxRegex {
 		return false
 	}
 	_, err := regexp.Compile(re)

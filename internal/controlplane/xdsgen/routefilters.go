@@ -33,10 +33,19 @@ func (b *routeBuilder) perFilter(r *routev3.Route, h *networking.HTTPRoute) {
 		r.TypedPerFilterConfig[name] = a
 	}
 	if f := b.fault(h.GetFault()); f != nil {
-		set(filterFault, pack(f))
+		if err := f.Validate(); err == nil {
+			set(filterFault, pack(f))
+		} else {
+			b.add(codeBadValue, b.source(), b.at+".fault", "no fault is injected", "correct it", "%v", err)
+		}
 	}
 	if c := h.GetCorsPolicy(); c != nil {
-		set(filterCORS, pack(b.cors(c)))
+		policy := b.cors(c)
+		if err := policy.Validate(); err == nil {
+			set(filterCORS, pack(policy))
+		} else {
+			b.add(codeBadValue, b.source(), b.at+".corsPolicy", "no origin is allowed", "correct it", "%v", err)
+		}
 	}
 }
 

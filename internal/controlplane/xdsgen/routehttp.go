@@ -120,6 +120,21 @@ func (b *routeBuilder) route(h *networking.HTTPRoute, m *networking.HTTPMatchReq
 		}
 	}
 	b.perFilter(r, h)
+	return b.valid(r)
+}
+
+// valid is the last guard: what the API itself does not allow would make a proxy
+// refuse the whole table. Such a match never holds, such an action answers 500.
+func (b *routeBuilder) valid(r *routev3.Route) *routev3.Route {
+	err := r.Match.Validate()
+	if err != nil {
+		b.add(codeBadValue, b.source(), b.at+".match", "the match never holds", "correct it", "%v", err)
+		return nil
+	}
+	if err = r.Validate(); err != nil {
+		b.add(codeBadValue, b.source(), b.at, "requests that take this route get 500", "correct it", "%v", err)
+		return &routev3.Route{Match: r.Match, Metadata: r.Metadata, Action: directResponse(500, nil)}
+	}
 	return r
 }
 
