@@ -1,0 +1,81 @@
+package stdio
+
+import (
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// Table is rows under column names. The columns are aligned the same way on
+// terminals and in pipes, as kubectl does, so that awk works on both.
+type Table struct {
+	Columns []string
+	Rows    [][]string
+	// Wide columns, by index, are printed with -o wide only.
+	Wide map[int]bool
+	// NoHeaders leaves the column names out.
+	NoHeaders bool
+	// Style, if set, gives a cell's style on terminals.
+	Style func(row, column int, text string) Style
+}
+
+// gap is between columns; kubectl's.
+const gap = 3
+
+// Add appends a row.
+func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
+
+// write prints the table. The last column is not padded.
+func (t *Table) write(w io.Writer, wide, color bool) error {
+	shown := make([]int, 0, len(t.Columns))
+	for i := range t.Columns {
+		if wide || !t.Wide[i] {
+			shown = append(shown, i)
+		}
+	}
+	widths := make([]int, len(t.Columns))
+	for _, i := range shown {
+		if !t.NoHeaders {
+			widths[i] = textWidth(t.Columns[i])
+		}
+		for _, r := range t.Rows {
+			widths[i] = max(widths[i], textWidth(cell(r, i)))
+		}
+	}
+	var b strings.Builder
+	line := func(row int, cells []string) {
+		for n, i := range shown {
+			text := cell(cells, i)
+			style := Plain
+			switch {
+			case row < 0:
+				style = Bold
+			case t.Style != nil:
+				style = t.Style(row, i, text)
+			}
+			b.WriteString(Paint(color, style, text))
+			if n < len(shown)-1 {
+				b.WriteString(strings.Repeat(" ", widths[i]-textWidth(text)+gap))
+			}
+		}
+		b.WriteByte('\n')
+	}
+	if !t.NoHeaders {
+		line(-1, t.Columns)
+	}
+	for n, r := range t.Rows {
+		line(n, r)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func cell(row []string, i int) string {
+	if i >= len(row) {
+		return ""
+	}
+	return row[i]
+}
+
+// textWidth counts runes: what is printed here has no double-width text.
+func textWidth(s string) int { return utf8.RuneCountInString(s) }

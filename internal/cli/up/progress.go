@@ -1,0 +1,59 @@
+package up
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/meshctl/meshctl/internal/cli/env"
+	"github.com/meshctl/meshctl/internal/cli/stdio"
+	"github.com/meshctl/meshctl/internal/local/api"
+)
+
+// progress prints one line for each step, with the time since the start.
+type progress struct {
+	env   *env.Env
+	start time.Time
+	mu    sync.Mutex
+}
+
+func newProgress(e *env.Env) *progress { return &progress{env: e, start: e.Now()} }
+
+// shown are the kinds of event that are steps; warnings are always shown.
+var shown = map[string]string{
+	"NodeReady": "network of the mesh", "ControlPlaneReady": "control plane", "PodReady": "", "Published": "",
+}
+
+// event prints a step, and all warnings.
+func (p *progress) event(e api.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	label, ok := shown[e.Kind]
+	if !ok && !e.Warning {
+		return
+	}
+	io := p.env.IO
+	mark := io.ErrPaint(stdio.Green, "✓")
+	if e.Warning {
+		mark = io.ErrPaint(stdio.Yellow, "!")
+	}
+	what := label
+	if what == "" {
+		what = strings.TrimPrefix(e.Object, "Pod ")
+	}
+	if e.Kind == "Published" {
+		what = "port " + e.Object
+	}
+	detail := e.Message
+	if e.Kind == "PodReady" {
+		detail = "ready " + e.Message
+	}
+	line := fmt.Sprintf("%s %6s  %-44s %s", mark, seconds(p.env.Now().Sub(p.start)), what, io.ErrPaint(stdio.Dim, detail))
+	io.Sayf("%s\n", strings.TrimRight(line, " "))
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
+
+func joinLines(lines []string) error { return errors.New(strings.Join(lines, "\n")) }
