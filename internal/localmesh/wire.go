@@ -124,8 +124,10 @@ func newDaemon(env *local.NodeEnv, extra Extra) (*daemon, error) {
 	if d.files != nil {
 		sources = append(sources, d.files.Name())
 	}
+	config := resource.DefaultMeshConfig()
+	config.AccessLogFile = "/dev/stdout" // one machine: whoever runs a mesh here wants to see requests
 	if d.cp, err = controlplane.New(controlplane.Settings{
-		ClusterDomain: env.Settings.Domain, Authenticator: authn, AllowPlaintext: true, Sources: sources, Logger: env.Log,
+		MeshConfig: config, ClusterDomain: env.Settings.Domain, Authenticator: authn, AllowPlaintext: true, Sources: sources, Logger: env.Log,
 	}); err != nil {
 		return nil, err
 	}

@@ -64,3 +64,26 @@ func isGateway(p PodSpec) bool {
 	templates := strings.Split(p.Annotations[annotationTemplates], ",")
 	return slices.Contains(templates, "gateway") || p.Labels["istio"] != ""
 }
+
+// labelInjected adds the labels that an injection webhook sets: that the pod ends
+// mutual TLS, by which others know to speak it, and the names that metrics have.
+func labelInjected(p *PodSpec, workload string) {
+	if p.Injection == NoProxy {
+		return
+	}
+	set := func(key string, values ...string) {
+		if p.Labels[key] != "" {
+			return
+		}
+		for _, v := range values {
+			if v != "" {
+				p.Labels[key] = v
+				return
+			}
+		}
+	}
+	l := p.Labels
+	set("security.istio.io/tlsMode", "istio")
+	set("service.istio.io/canonical-name", l["app.kubernetes.io/name"], l["app"], workload)
+	set("service.istio.io/canonical-revision", l["app.kubernetes.io/version"], l["version"], "latest")
+}

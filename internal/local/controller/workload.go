@@ -245,5 +245,6 @@ func (w Workload) pod(i int, namespaceLabels map[string]string) PodSpec {
 		p.Name = w.Key.Name + "-" + end
 	}
 	p.Injection = Decide(namespaceLabels, p)
+	labelInjected(&p, w.Key.Name)
 	return p
 }

@@ -242,8 +242,12 @@ func (c *conn) OnClose(err error) {
 	} else if len(p.waiting) > 0 {
 		p.dialForWaiting(p.waiting[0].state.prio)
 	}
-	if p.drained || p.host.gone.Load() || p.cluster.Discovery == snapshot.DiscoverOriginalDst {
+	original := p.cluster.Discovery == snapshot.DiscoverOriginalDst
+	if p.drained || p.host.gone.Load() || original {
 		p.drop()
+	}
+	if original {
+		p.state.forget(p.host)
 	}
 }
 

@@ -143,3 +143,17 @@ func (c *ClusterState) keep(in map[netip.AddrPort]bool) {
 		}
 	}
 }
+
+// forget drops an original destination that nobody is connected to: there is no
+// list of endpoints that it could be missing from.
+func (c *ClusterState) forget(h *Host) {
+	if h.Stats.CxActive.Load() > 0 || h.active.Load() > 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hosts[h.addr] == h {
+		h.outlier.clear(c)
+		delete(c.hosts, h.addr)
+	}
+}

@@ -71,6 +71,7 @@ func (m *Manager) DialTCP(r *TCPRequest, h engine.Handler) (*TCPConn, *Failure) 
 	v.state.Stats.CxActive.Add(1)
 	host.Stats.CxTotal.Add(1)
 	host.Stats.CxActive.Add(1)
+	host.active.Add(1)
 	t.Conn = m.w.Dial(dialOptions(r.Cluster, host, cfg, sni), t)
 	return t, nil
 }
@@ -91,6 +92,10 @@ func (t *TCPConn) OnClose(err error) {
 		t.state.Stats.CxActive.Add(-1)
 		t.state.Stats.CxDestroy.Add(1)
 		t.Host.Stats.CxActive.Add(-1)
+		t.Host.active.Add(-1)
+		if t.cl.Discovery == snapshot.DiscoverOriginalDst {
+			t.state.forget(t.Host)
+		}
 		if !t.up {
 			t.state.Stats.CxConnectFail.Add(1)
 			t.Host.Stats.CxConnectFail.Add(1)
