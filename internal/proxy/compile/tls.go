@@ -125,7 +125,9 @@ func (c *Compiler) validationParams(p *snapshot.TLSParams, m *tlsv3.CertificateV
 	p.AllowUntrusted = m.GetTrustChainVerification() == tlsv3.CertificateValidationContext_ACCEPT_UNTRUSTED
 	p.SystemRoots = m.GetSystemRootCerts() != nil
 	if len(v.CAs) > 0 || len(v.TrustDomains) > 0 {
-		p.Validation = c.inline(validationSecret("", v))
+		// The conditions are p's now; the bundle may be shared with contexts that have others.
+		bundle := &snapshot.Validation{Roots: v.Roots, CAs: v.CAs, TrustDomains: v.TrustDomains}
+		p.Validation = c.inline(validationSecret("", bundle))
 	}
 	if p.Validation == "" && !p.SystemRoots && len(p.SPKI)+len(p.Hashes) > 0 {
 		return unsupported("pinned certificates without a trusted CA")
