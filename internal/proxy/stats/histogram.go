@@ -120,3 +120,10 @@ func appendLabel(dst []byte, name, value string) []byte {
 	}
 	return append(dst, '"')
 }
+
+func (h *histogram) reset() {
+	for i := range h.buckets {
+		h.buckets[i].Store(0)
+	}
+	h.sum.Store(0)
+}

@@ -35,7 +35,9 @@ var metricNames = [numMetrics]string{
 
 func (m metric) tcp() bool { return m >= tcpSent }
 
-func (m metric) histogram() bool { return m == requestDuration || m == requestBytes || m == responseBytes }
+func (m metric) histogram() bool {
+	return m == requestDuration || m == requestBytes || m == responseBytes
+}
 
 // Plan is the configuration of Istio's metrics made ready.
 type Plan struct {

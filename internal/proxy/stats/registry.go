@@ -184,3 +184,39 @@ func (t Tee) Progress(r *flow.Record, received, sent uint64) {
 		}
 	}
 }
+
+// Reset sets the counters of requests and connections to zero (/reset_counters).
+// What other packages count goes on.
+func (r *Registry) Reset() {
+	workers, _ := r.all()
+	for _, w := range workers {
+		w.mu.Lock()
+		for _, s := range w.series {
+			if s.http != nil {
+				for i := range s.http {
+					s.http[i].reset()
+				}
+			}
+			for i := range s.n {
+				s.n[i].Store(0)
+			}
+		}
+		for _, s := range w.http {
+			for i := range s.classes {
+				s.classes[i].Store(0)
+			}
+			s.http1.Store(0)
+			s.http2.Store(0)
+			s.reset.Store(0)
+			s.bad.Store(0)
+			s.timeout.Store(0)
+			s.time.reset()
+		}
+		for _, s := range w.tcp {
+			s.total.Store(0)
+			s.received.Store(0)
+			s.sent.Store(0)
+		}
+		w.mu.Unlock()
+	}
+}
