@@ -66,8 +66,16 @@ func (c *ClusterState) resolve(res Resolver, cl *snapshot.Cluster, eps *snapshot
 }
 
 func (r *resolution) run(c *ClusterState, res Resolver, log *slog.Logger) {
+	failures := 0
 	for {
-		wait := r.lookup(c, res, log)
+		wait, ok := r.lookup(c, res, log)
+		if ok {
+			failures = 0
+		} else {
+			// A name may become known any moment: the first tries come quickly.
+			wait = min(wait, minRefresh<<min(failures, 6))
+			failures++
+		}
 		t := time.NewTimer(wait + rand.N(wait/10+1))
 		select {
 		case <-r.done:
@@ -78,9 +86,10 @@ func (r *resolution) run(c *ClusterState, res Resolver, log *slog.Logger) {
 	}
 }
 
-// lookup resolves every name once and returns when to do so again.
-func (r *resolution) lookup(c *ClusterState, res Resolver, log *slog.Logger) time.Duration {
-	wait := defaultRefresh
+// lookup resolves every name once and returns when to do so again, and whether
+// all could be resolved.
+func (r *resolution) lookup(c *ClusterState, res Resolver, log *slog.Logger) (wait time.Duration, ok bool) {
+	wait, ok = defaultRefresh, true
 	respectTTL := false
 	if d := r.cluster.DNS; d != nil {
 		if d.Refresh > 0 {
@@ -99,6 +108,7 @@ func (r *resolution) lookup(c *ClusterState, res Resolver, log *slog.Logger) tim
 			}
 			addrs, ttl, err := res.Lookup(e.Host)
 			if err != nil {
+				ok = false
 				c.Stats.DNSFailed.Add(1)
 				log.Debug("name not resolved", "cluster", c.Name, "name", e.Host, "err", err)
 				hosts = append(hosts, r.known(e)...)
@@ -122,7 +132,7 @@ func (r *resolution) lookup(c *ClusterState, res Resolver, log *slog.Logger) tim
 		r.hosts = hosts
 		r.gen++
 	}
-	return wait
+	return wait, ok
 }
 
 // known are the addresses a name had when it last could be resolved.
