@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// bed is everything that a run needs: the backend, and the two proxies in front of it.
+type bed struct {
+	*settings
+	dir     string
+	self    string // this program, for its roles
+	native  string // the program of the native proxy
+	envoy   string
+	version string // of Envoy
+	keys    pki
+	backend *process
+	ports   backendPorts
+	proxies [2]*proxyUnderTest // native, Envoy
+}
+
+// kind is one of the two proxies.
+type kind int
+
+const (
+	native kind = iota
+	envoy
+)
+
+func (k kind) String() string { return [...]string{"native", "envoy"}[k] }
+
+// proxyUnderTest is a running proxy and its ports.
+type proxyUnderTest struct {
+	kind  kind
+	ports ports
+	*process
+}
+
+// prepare builds the proxy, starts the backend and both proxies.
+func prepare(ctx context.Context, s *settings, dir string) (_ *bed, err error) {
+	b := &bed{settings: s, dir: dir}
+	defer func() {
+		if err != nil {
+			b.stop()
+		}
+	}()
+	if b.envoy, err = findEnvoy(); err != nil {
+		return nil, err
+	}
+	out, err := exec.CommandContext(ctx, b.envoy, "--version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("ask %s for its version: %w", b.envoy, err)
+	}
+	b.version = versionOf(string(out))
+	if b.self, err = os.Executable(); err != nil {
+		return nil, err
+	}
+	b.native = filepath.Join(dir, "meshproxy")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.native, "github.com/meshctl/meshctl/cmd/meshproxy")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build meshproxy: %w\n%s", err, out)
+	}
+	if b.keys, err = newPKI(filepath.Join(dir, "pki")); err != nil {
+		return nil, fmt.Errorf("make certificates: %w", err)
+	}
+	if b.backend, err = b.role(ctx, "backend", backendTask{Keys: b.keys}); err != nil {
+		return nil, err
+	}
+	if err := readAnswer(b.backend, &b.ports); err != nil {
+		return nil, err
+	}
+	for _, k := range []kind{native, envoy} {
+		if b.proxies[k], err = b.startProxy(ctx, k, 0); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func (b *bed) stop() {
+	b.stopProxies()
+	b.backend.stop()
+}
+
+func (b *bed) stopProxies() {
+	for i, p := range b.proxies {
+		if p != nil {
+			p.stop()
+			b.proxies[i] = nil
+		}
+	}
+}
+
+// role starts this program as one of its roles, on the load's processor.
+func (b *bed) role(ctx context.Context, name string, task any) (*process, error) {
+	text, err := marshal(task)
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, name, b.loadCPU, filepath.Join(b.dir, name+".log"), b.self, name, text)
+}
+
+// startProxy starts a proxy on its processor and waits until it answers.
+func (b *bed) startProxy(ctx context.Context, k kind, services int) (*proxyUnderTest, error) {
+	p := &proxyUnderTest{kind: k}
+	file, err := b.writeBootstrap(&p.ports, fmt.Sprintf("%s-%d.yaml", k, services), services)
+	if err != nil {
+		return nil, err
+	}
+	log := filepath.Join(b.dir, k.String()+".log")
+	if k == native {
+		p.process, err = start(ctx, "meshproxy", b.proxyCPU, log, b.native, "serve", "--config", file, "--concurrency", "1")
+	} else {
+		// Istio's flags, but for the id of shared memory: nothing is restarted.
+		p.process, err = start(ctx, "envoy", b.proxyCPU, log, b.envoy, "-c", file, "--concurrency", "1", "-l", "error",
+			"--disable-hot-restart", "--drain-strategy", "immediate", "--file-flush-interval-msec", "1000")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := waitReady(ctx, p.ports.H1); err != nil {
+		p.stop()
+		return nil, fmt.Errorf("%s: %w; its log: %s", k, err, tail(log))
+	}
+	return p, nil
+}
+
+// writeBootstrap chooses ports and writes the configuration.
+func (b *bed) writeBootstrap(p *ports, name string, services int) (string, error) {
+	p.Backend = b.ports
+	for _, port := range []*int{&p.H1, &p.H1TLS, &p.H1Out, &p.H2, &p.GRPCTLS, &p.TCP, &p.Bulk} {
+		var err error
+		if *port, err = freePort(); err != nil {
+			return "", err
+		}
+	}
+	file := filepath.Join(b.dir, name)
+	return file, os.WriteFile(file, []byte(bootstrap(*p, b.keys, services)), 0o600)
+}
+
+// freePort is a port that nobody listened on a moment ago.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("choose a port: %w", err)
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
+// waitReady asks until the answer is 200.
+func waitReady(ctx context.Context, port int) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Second}
+	var last error
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+strconv.Itoa(port)+"/api/v1/ready", nil)
+		if err != nil {
+			return err
+		}
+		req.Host = host
+		res, err := client.Do(req)
+		if err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = fmt.Errorf("status %s", res.Status)
+		}
+		last = err
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not ready: %w", last)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
