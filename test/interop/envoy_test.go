@@ -25,6 +25,7 @@ import (
 	secretv3 "github.com/envoyproxy/go-control-plane/envoy/service/secret/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
 
 	"github.com/meshctl/meshctl/internal/controlplane/xdsgen/xdsgentest"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
@@ -217,10 +218,10 @@ func testSecrets(t *testing.T) []proto.Message {
 		return &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: b}}
 	}
 	var out []proto.Message
-	for _, n := range []string{"default", "kubernetes://shop", "kubernetes://shop-ec", "kubernetes://mutual", "kubernetes://client-credential"} {
+	for _, n := range []string{"default", "kubernetes://shop", "kubernetes://shop-ec", "kubernetes://mutual", "kubernetes://client-credential", "kubernetes://c"} {
 		out = append(out, &tlsv3.Secret{Name: n, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{CertificateChain: read("cert.pem"), PrivateKey: read("key.pem")}}})
 	}
-	for _, n := range []string{"ROOTCA", "kubernetes://mutual-cacert", "kubernetes://ca-cacert", "kubernetes://client-credential-cacert"} {
+	for _, n := range []string{"ROOTCA", "kubernetes://mutual-cacert", "kubernetes://ca-cacert", "kubernetes://client-credential-cacert", "kubernetes://c-cacert"} {
 		out = append(out, &tlsv3.Secret{Name: n, Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: read("cert.pem")}}})
 	}
 	return out
@@ -243,48 +244,59 @@ func TestStockEnvoyTakesEverything(t *testing.T) {
 	t.Parallel()
 	path := findEnvoy(t)
 	for _, v := range variants() {
-		t.Run(v.name, func(t *testing.T) {
-			b := v.bundle(t, mesh.DialectEnvoy)
-			bindable(b)
-			port, ledger := serve(t, slices.Concat(b.All(), testSecrets(t)))
-			e := startEnvoy(t, path, port)
-			e.until("all clusters and listeners", func() bool {
-				s := e.stats()
-				return s["cluster_manager.cds.update_success"]+s["cluster_manager.cds.update_rejected"] > 0 &&
-					s["listener_manager.lds.update_success"]+s["listener_manager.lds.update_rejected"] > 0 &&
-					(s["listener_manager.total_listeners_active"] >= len(b.Listeners) || s["listener_manager.lds.update_rejected"] > 0) &&
-					s["listener_manager.total_listeners_warming"] == 0
-			})
-			stats := e.stats()
-			for name, n := range stats {
-				if n > 0 && (strings.HasSuffix(name, "update_rejected") || strings.HasSuffix(name, "config_fail") || strings.HasSuffix(name, "listener_create_failure")) {
-					t.Errorf("%s is %d", name, n)
-				}
-			}
-			if n := stats["cluster_manager.active_clusters"]; n != len(b.Clusters)+2 {
-				t.Errorf("%d clusters are active, want %d", n, len(b.Clusters)+2)
-			}
-			var dynamic []string
-			for _, m := range b.Clusters {
-				dynamic = append(dynamic, m.(*clusterv3.Cluster).Name)
-			}
-			known := string(e.get("/clusters"))
-			for _, n := range dynamic {
-				if !strings.Contains(known, n+"::") {
-					t.Errorf("cluster %s is not there", n)
-				}
-			}
-			asked, tables := string(e.get("/config_dump?resource=dynamic_listeners")), string(e.get("/config_dump?resource=dynamic_route_configs"))
-			for _, r := range b.Routes { // servers that are not opened do not ask for theirs
-				if strings.Contains(asked, `"route_config_name": "`+nameOf(r)+`"`) && !strings.Contains(tables, `"name": "`+nameOf(r)+`"`) {
-					t.Errorf("route configuration %s is not there", nameOf(r))
-				}
-			}
-			for _, row := range ledger.Sessions() {
-				if t.Failed() {
-					t.Logf("%+v", row)
-				}
-			}
+		t.Run(v.name, func(t *testing.T) { takes(t, path, v.bundle(t, mesh.DialectEnvoy)) })
+	}
+	random := rapid.Custom(func(r *rapid.T) *xdsgentest.Scenario { return xdsgentest.Draw(r) })
+	for seed := range 8 {
+		t.Run(fmt.Sprint("random ", seed), func(t *testing.T) {
+			s := random.Example(seed)
+			takes(t, path, s.SidecarBundle(mesh.DialectEnvoy))
+			takes(t, path, s.GatewayBundle(mesh.DialectEnvoy))
 		})
+	}
+}
+
+// takes starts an Envoy with the resources and finds all of them in force.
+func takes(t *testing.T, path string, b *xdsgentest.Bundle) {
+	t.Helper()
+	bindable(b)
+	port, ledger := serve(t, slices.Concat(b.All(), testSecrets(t)))
+	e := startEnvoy(t, path, port)
+	e.until("all clusters and listeners", func() bool {
+		s := e.stats()
+		return s["cluster_manager.cds.update_success"]+s["cluster_manager.cds.update_rejected"] > 0 &&
+			s["listener_manager.lds.update_success"]+s["listener_manager.lds.update_rejected"] > 0 &&
+			(s["listener_manager.total_listeners_active"] >= len(b.Listeners) || s["listener_manager.lds.update_rejected"] > 0) &&
+			s["listener_manager.total_listeners_warming"] == 0
+	})
+	stats := e.stats()
+	for name, n := range stats {
+		if n > 0 && (strings.HasSuffix(name, "update_rejected") || strings.HasSuffix(name, "config_fail") || strings.HasSuffix(name, "listener_create_failure")) {
+			t.Errorf("%s is %d", name, n)
+		}
+	}
+	if n := stats["cluster_manager.active_clusters"]; n != len(b.Clusters)+2 {
+		t.Errorf("%d clusters are active, want %d", n, len(b.Clusters)+2)
+	}
+	var dynamic []string
+	for _, m := range b.Clusters {
+		dynamic = append(dynamic, m.(*clusterv3.Cluster).Name)
+	}
+	known := string(e.get("/clusters"))
+	for _, n := range dynamic {
+		if !strings.Contains(known, n+"::") {
+			t.Errorf("cluster %s is not there", n)
+		}
+	}
+	asked, tables := string(e.get("/config_dump?resource=dynamic_listeners")), string(e.get("/config_dump?resource=dynamic_route_configs"))
+	for _, r := range b.Routes { // servers that are not opened do not ask for theirs
+		if strings.Contains(asked, `"route_config_name": "`+nameOf(r)+`"`) && !strings.Contains(tables, `"name": "`+nameOf(r)+`"`) {
+			t.Errorf("route configuration %s is not there", nameOf(r))
+		}
+	}
+	for _, row := range ledger.Sessions() {
+		if t.Failed() {
+			t.Logf("%+v", row)
+		}
 	}
 }

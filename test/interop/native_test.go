@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
 
 	"github.com/meshctl/meshctl/internal/controlplane/xdsgen"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsgen/xdsgentest"
@@ -84,32 +85,52 @@ func typeOf(m proto.Message) string {
 	return "type.googleapis.com/" + string(m.ProtoReflect().Descriptor().FullName())
 }
 
+// refusals are what the native proxy says of resources.
+func refusals(t testing.TB, b *xdsgentest.Bundle) (out []error) {
+	t.Helper()
+	c, err := compile.New(compile.Options{ReadFile: os.ReadFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range [][]proto.Message{b.Clusters, b.Endpoints, b.Routes, b.Listeners} {
+		if len(l) == 0 {
+			continue
+		}
+		u := compile.Update{TypeURL: typeOf(l[0])}
+		for _, m := range l {
+			body, version, err := xdsgen.Encode(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.Set = append(u.Set, compile.Raw{Name: nameOf(m), Version: version, Bytes: body})
+		}
+		for _, e := range c.Apply(u) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 func TestNativeProxyTakesEverything(t *testing.T) {
 	t.Parallel()
 	for _, v := range variants() {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			b := v.bundle(t, mesh.DialectNative)
-			c, err := compile.New(compile.Options{ReadFile: os.ReadFile})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, l := range [][]proto.Message{b.Clusters, b.Endpoints, b.Routes, b.Listeners} {
-				if len(l) == 0 {
-					continue
-				}
-				u := compile.Update{TypeURL: typeOf(l[0])}
-				for _, m := range l {
-					bytes, version, err := xdsgen.Encode(m)
-					if err != nil {
-						t.Fatal(err)
-					}
-					u.Set = append(u.Set, compile.Raw{Name: nameOf(m), Version: version, Bytes: bytes})
-				}
-				for _, e := range c.Apply(u) {
-					t.Error(e)
-				}
+			for _, err := range refusals(t, v.bundle(t, mesh.DialectNative)) {
+				t.Error(err)
 			}
 		})
 	}
+}
+
+func TestNativeProxyTakesWhateverUsersWrite(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(r *rapid.T) {
+		s := xdsgentest.Draw(r)
+		for _, b := range []*xdsgentest.Bundle{s.SidecarBundle(mesh.DialectNative), s.GatewayBundle(mesh.DialectNative)} {
+			for _, err := range refusals(t, b) {
+				r.Error(err)
+			}
+		}
+	})
 }

@@ -62,7 +62,7 @@ func (b *routeBuilder) operations(o *networking.Headers_HeaderOperations, at str
 	put("add", o.GetAdd(), corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD)
 	put("set", o.GetSet(), corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)
 	for _, name := range o.GetRemove() {
-		if !changeable(name) {
+		if !changeable(name) || strings.Contains(name[:len(name)-1], "*") || name == "*" { // "x-*" is every name that begins so
 			b.warn(codeBadValue, b.source(), at+".remove", "the header is not removed", "correct the name", "header %q cannot be removed", name)
 			continue
 		}

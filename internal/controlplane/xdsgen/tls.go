@@ -54,9 +54,13 @@ func agentSecret(name string) *tlsv3.SdsSecretConfig {
 	}}
 }
 
-// meshSecret is a secret that the control plane serves: gateway certificates.
+// meshSecret is a secret that the control plane serves: gateway certificates. One
+// that does not exist must not hold up all else for ever, so that the wait for it
+// ends; connections that need it are refused then.
 func meshSecret(name string) *tlsv3.SdsSecretConfig {
-	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: adsSource()}
+	s := adsSource()
+	s.InitialFetchTimeout = seconds(5)
+	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: s}
 }
 
 func adsSource() *corev3.ConfigSource {
