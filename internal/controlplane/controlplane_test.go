@@ -22,6 +22,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/meshctl/meshctl/internal/controlplane"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
@@ -244,6 +245,18 @@ func TestIdentityMustMatchTheNode(t *testing.T) {
 	}
 }
 
+// Who may run as an account may not take over a pod that runs as another.
+func TestRegistryKnowsThePodsAccount(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{Authenticator: caller{id: identity.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "x"}}})
+	p.apply(shop)
+	n := node("reviews-1.shop", "sidecar", true, nil)
+	n.Metadata.Fields["SERVICE_ACCOUNT"] = structpb.NewStringValue("x")
+	if code, text := p.dial(n).refused(); code != codes.PermissionDenied {
+		t.Errorf("%v: %s", code, text)
+	}
+}
+
 // Credentials that are there but wrong are refused even where none are needed.
 func TestPlaintextDoesNotExcuseBadCredentials(t *testing.T) {
 	t.Parallel()
@@ -318,6 +331,9 @@ spec:
   - port: {number: 8443, name: https, protocol: HTTPS}
     hosts: ["*"]
     tls: {mode: SIMPLE, credentialName: cert}
+  - port: {number: 9443, name: named, protocol: HTTPS}
+    hosts: ["*"]
+    tls: {mode: SIMPLE, credentialName: shop/cert}
 `
 
 // A certificate goes to gateways of its own namespace only.
@@ -331,7 +347,7 @@ func TestCertificatesStayInTheirNamespace(t *testing.T) {
 	p.apply(shop + "---" + secret + in("shop"))
 	labels := map[string]string{"istio": "ingressgateway"}
 	own, foreign := p.connect(node("gw.shop", "router", true, labels)), p.connect(node("gw.evil", "router", true, labels))
-	has(t, own, xdsserve.TypeSecret, "kubernetes://cert")
+	has(t, own, xdsserve.TypeSecret, "kubernetes://cert", "kubernetes://shop/cert")
 	if got := foreign.names(xdsserve.TypeSecret); len(got) != 0 {
 		t.Errorf("a gateway of another namespace got %q", got)
 	}

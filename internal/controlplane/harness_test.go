@@ -102,6 +102,7 @@ type proxy struct {
 	bytes     int
 	err       error
 	ended     chan struct{}
+	served    chan struct{} // closed with the first response
 }
 
 func node(id, kind string, native bool, labels map[string]string) *corev3.Node {
@@ -162,7 +163,7 @@ func (p *plane) dial(n *corev3.Node) *proxy {
 		p.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(p.t.Context())
-	x := &proxy{t: p.t, node: n, resources: map[string]map[string][]byte{}, ended: make(chan struct{})}
+	x := &proxy{t: p.t, node: n, resources: map[string]map[string][]byte{}, ended: make(chan struct{}), served: make(chan struct{})}
 	s, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
 	if err != nil {
 		p.t.Fatal(err)
@@ -221,6 +222,9 @@ func (x *proxy) take(resp *discoveryv3.DeltaDiscoveryResponse) {
 		delete(of, n)
 		x.sent = append(x.sent, short+" -"+n)
 	}
+	if x.bytes == 0 {
+		close(x.served)
+	}
 	x.bytes += proto.Size(resp)
 }
 
@@ -256,9 +260,14 @@ func get[M proto.Message](x *proxy, typeURL, name string, m M) M {
 	return m
 }
 
-// refused waits for the end of the stream and returns its status code.
+// refused waits for the end of the stream and returns its status code; OK if
+// the proxy gets anything instead.
 func (x *proxy) refused() (codes.Code, string) {
-	<-x.ended
+	select {
+	case <-x.ended:
+	case <-x.served:
+		return codes.OK, "served"
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return status.Code(x.err), x.err.Error()

@@ -84,7 +84,7 @@ var templates = []string{
 	"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: NAME-l, namespace: NSP}\nspec: {hosts: [NAME], http: [{match: [{sourceLabels: {app: x}}], route: [{destination: {host: OTHER}}]}, {route: [{destination: {host: NAME}}]}], tcp: [{match: [{port: 9000}], route: [{destination: {host: OTHER, port: {number: 9000}}}]}]}",
 	"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: gw-NAME, namespace: NSP}\nspec: {hosts: [h-NUM.com], gateways: [one/gw], http: [{route: [{destination: {host: NAME, port: {number: 80}}}]}]}",
 	"apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: NAME-APP, namespace: NSP}\nspec: {host: OTHER, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1NUM}}}, subsets: [{name: v1, labels: {version: v1}}]}",
-	"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: moves, namespace: one}\nspec: {hosts: [NAME], http: [{timeout: NUMs, route: [{destination: {host: NAME}}]}]}",
+	"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: moves, namespace: one}\nspec: {hosts: [NAME], http: [{timeout: NUMs, route: [{destination: {host: p.ext.com}}]}]}",
 	"apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: moves, namespace: one}\nspec: {host: NAME, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1NUM}}}}",
 	"apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: gw, namespace: NSP}\nspec: {selector: {istio: gw}, servers: [{port: {number: 80NUM, name: http, protocol: HTTP}, hosts: ['*']}]}",
 	"apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default, namespace: NSP}\nspec: {egress: [{hosts: ['./*', 'istio-system/*']}]}",
