@@ -10,11 +10,15 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/deletion"
 	"github.com/meshctl/meshctl/internal/cli/down"
 	"github.com/meshctl/meshctl/internal/cli/env"
+	"github.com/meshctl/meshctl/internal/cli/exec"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/get"
+	"github.com/meshctl/meshctl/internal/cli/load"
 	"github.com/meshctl/meshctl/internal/cli/logs"
+	"github.com/meshctl/meshctl/internal/cli/proxystatus"
 	"github.com/meshctl/meshctl/internal/cli/status"
 	"github.com/meshctl/meshctl/internal/cli/up"
+	"github.com/meshctl/meshctl/internal/cli/version"
 	"github.com/meshctl/meshctl/internal/settings"
 )
 
@@ -31,7 +35,10 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
 		groupMesh:    {up.NewCmd(e, nil), down.NewCmd(e, nil), status.NewCmd(e, nil)},
 		groupObjects: {apply.NewCmd(e, nil), deletion.NewCmd(e, nil), get.NewCmd(e, nil)},
-		groupLook:    {logs.NewCmd(e, nil)},
+		groupLook: {
+			proxystatus.NewCmd(e, nil), logs.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),
+		},
+		groupOther: {version.NewCmd(e, nil), newOptions(e)},
 	}
 }
 
@@ -63,7 +70,6 @@ runs a whole mesh by itself: no root, no cluster, no container engine.`,
 			return nil
 		},
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
 	addGlobalFlags(root, e)
 	for _, g := range []*cobra.Group{
 		{ID: groupMesh, Title: "A mesh on this machine:"},

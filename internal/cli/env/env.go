@@ -120,7 +120,7 @@ func Open(ctx context.Context, name string) (*Mesh, error) {
 	if errors.Is(err, local.ErrNotRunning) {
 		e := exit.New(exit.Unreachable, "no mesh named %q is running here", name)
 		if running, err := Running(ctx); err == nil && len(running) > 0 {
-			return nil, e.Because(errors.New("running: " + strings.Join(running, ", "))).Try("meshctl --context local:%s …", running[0])
+			return nil, e.Because(errors.New("running: "+strings.Join(running, ", "))).Try("meshctl --context local:%s …", running[0])
 		}
 		if name == local.DefaultName {
 			return nil, e.Try("meshctl up")

@@ -52,6 +52,7 @@ several pods the first that is ready is taken, or all with --all-pods.`,
 			return Run(cmd.Context(), o)
 		},
 	}
+	env.FreeShorthands(cmd, "kubeconfig")
 	f := cmd.Flags()
 	f.StringVarP(&o.Container, "container", "c", "", "`container`; istio-proxy is the sidecar (default the first of the pod)")
 	f.BoolVarP(&o.Follow, "follow", "f", false, "go on showing what is written")

@@ -82,7 +82,9 @@ func (f *Format) Set(s string) error {
 func (f Format) Is(names ...string) bool { return slices.Contains(names, f.value) }
 
 // IsStructured reports whether programs read the output.
-func (f Format) IsStructured() bool { return f.Is(JSON, YAML) || strings.HasPrefix(f.value, jsonPath+"=") }
+func (f Format) IsStructured() bool {
+	return f.Is(JSON, YAML) || strings.HasPrefix(f.value, jsonPath+"=")
+}
 
 // Document is what a command found, in all its forms.
 type Document struct {

@@ -84,12 +84,12 @@ func (vs virtualService) entry(name string, p api.Publication) entry {
 	return e
 }
 
-// path is the first that the virtual service names, the root when it names none.
+// path is the first below the root that the virtual service names, else the root.
 func (vs virtualService) path() string {
 	for _, kind := range []string{"exact", "prefix"} {
 		for _, h := range vs.HTTP {
 			for _, m := range h.Match {
-				if p := m.URI[kind]; p != "" {
+				if p := m.URI[kind]; len(p) > 1 {
 					return p
 				}
 			}

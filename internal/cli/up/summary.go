@@ -39,11 +39,19 @@ func printSummary(ctx context.Context, e *env.Env, m *env.Mesh, status api.Statu
 	if m.Name != local.DefaultName {
 		flag, name = " --context local:"+m.Name, " --name "+m.Name
 	}
-	io.Sayf("\ntry next:\n")
+	tips := [][2]string{}
 	for _, t := range suggestions(status, entries) {
-		io.Sayf("  meshctl%s %-58s %s\n", flag, t[0], io.ErrPaint(stdio.Dim, t[1]))
+		tips = append(tips, [2]string{"meshctl" + flag + " " + t[0], t[1]})
 	}
-	io.Sayf("  %-66s %s\n", "meshctl down"+name, io.ErrPaint(stdio.Dim, "end it; nothing is left behind"))
+	tips = append(tips, [2]string{"meshctl down" + name, "end it; nothing is left behind"})
+	width = 0
+	for _, t := range tips {
+		width = max(width, len(t[0]))
+	}
+	io.Sayf("\ntry next:\n")
+	for _, t := range tips {
+		io.Sayf("  %-*s   %s\n", width, t[0], io.ErrPaint(stdio.Dim, t[1]))
+	}
 }
 
 // suggestions are commands that do something in this mesh.

@@ -1,0 +1,148 @@
+// Package proxystatus is the command `meshctl proxy-status`.
+package proxystatus
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshctl/meshctl/internal/cli/env"
+	"github.com/meshctl/meshctl/internal/cli/exit"
+	"github.com/meshctl/meshctl/internal/cli/stdio"
+	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
+)
+
+// Options of the command.
+type Options struct {
+	Env *env.Env
+
+	Pod       string
+	Verbosity int
+	Format    stdio.Format
+}
+
+// NewCmd makes the command; run, if not nil, takes the place of its work.
+func NewCmd(e *env.Env, run func(context.Context, *Options) error) *cobra.Command {
+	o := &Options{Env: e, Format: stdio.Formats(stdio.Wide, stdio.Name)}
+	cmd := &cobra.Command{
+		Use:     "proxy-status [POD]",
+		Aliases: []string{"ps"},
+		Short:   "Show which proxies are connected and what they have acknowledged",
+		Long: `Show the proxies that are connected to the control plane. -v 1 tells for each type
+of configuration how far a proxy is:
+
+  SYNCED    what was sent last is acknowledged
+  STALE     something is sent or due, and not acknowledged yet
+  ERROR     the proxy refused what was sent last; it goes on with what it had
+  NOT SENT  there is nothing to send, or the proxy did not ask
+
+With a pod, one proxy in detail, and the reason of a refusal.`,
+		Example: `  meshctl proxy-status
+  meshctl ps -v 1
+  meshctl ps productpage-v1`,
+		Args:              env.Args(0, 1),
+		ValidArgsFunction: e.CompletePods,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				o.Pod = args[0]
+			}
+			if run != nil {
+				return run(cmd.Context(), o)
+			}
+			return Run(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().IntVarP(&o.Verbosity, "verbosity", "v", 0, "1 shows each type of configuration in a column")
+	o.Format.AddFlag(cmd)
+	return cmd
+}
+
+// proxy is a line of the list.
+type proxy struct {
+	Name      string            `json:"name"`
+	Namespace string            `json:"namespace"`
+	Cluster   string            `json:"cluster"`
+	Istiod    string            `json:"istiod,omitempty"`
+	Connected bool              `json:"connected"`
+	Session   *xdsserve.Session `json:"session,omitempty"`
+}
+
+func (p proxy) fullName() string { return p.Name + "." + p.Namespace }
+
+// Run does it.
+func Run(ctx context.Context, o *Options) error {
+	m, err := o.Env.Mesh(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := collect(ctx, m)
+	if err != nil {
+		return err
+	}
+	if o.Pod == "" {
+		return o.printList(all)
+	}
+	pod, err := o.Env.FindPod(ctx, m, o.Pod)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		if p.Name != pod.Name || p.Namespace != pod.Namespace {
+			continue
+		}
+		if !p.Connected {
+			return exit.Failuref("the proxy of %s is not connected to the control plane", p.fullName()).
+				Try("meshctl logs %s -c istio-proxy", p.fullName())
+		}
+		return o.printOne(p)
+	}
+	return exit.Failuref("pod %s has no proxy", pod.Name).Try("meshctl get pods -o wide")
+}
+
+// collect joins sessions with the pods that should have one.
+func collect(ctx context.Context, m *env.Mesh) ([]proxy, error) {
+	sessions, err := m.API.Sessions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, err := m.API.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pods, err := m.PodsIn(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	cluster := "local:" + m.Name
+	var out []proxy
+	seen := map[string]bool{}
+	for _, s := range sessions {
+		p := proxy{Cluster: cluster, Istiod: info.Instance, Connected: true, Session: &s}
+		p.Name, p.Namespace = nodeName(s.Node)
+		seen[p.fullName()] = true
+		out = append(out, p)
+	}
+	for _, pod := range pods {
+		p := proxy{Name: pod.Name, Namespace: pod.Namespace, Cluster: cluster}
+		if pod.Proxy != "none" && !seen[p.fullName()] && pod.Phase == "Running" {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b proxy) int { return strings.Compare(a.fullName(), b.fullName()) })
+	return out, nil
+}
+
+// nodeName takes pod and namespace from an xDS node id: type~ip~pod.namespace~domain.
+func nodeName(id string) (name, namespace string) {
+	parts := strings.Split(id, "~")
+	if len(parts) != 4 {
+		return id, ""
+	}
+	i := strings.LastIndexByte(parts[2], '.')
+	if i < 0 {
+		return parts[2], ""
+	}
+	return parts[2][:i], parts[2][i+1:]
+}
