@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/meshctl/meshctl/internal/diag"
@@ -207,7 +206,7 @@ func (d *daemon) wait(r *http.Request) (any, error) {
 func (d *daemon) info() meshapi.Info {
 	in := meshapi.Info{
 		Version: version.Get(), APIVersion: version.APIVersion, Started: d.started, TrustDomain: trustDomain,
-		RootExpires: d.ca.NotAfter(), Discovery: d.env.Gateway.String() + ":15012", Instance: "istiod-" + d.env.Settings.Name,
+		RootExpires: d.core.CA.NotAfter(), Discovery: d.env.Gateway.String() + ":15012", Instance: "istiod-" + d.env.Settings.Name,
 		Sources: []string{sourceAPI, sourceBuiltin},
 	}
 	if d.files != nil {
@@ -223,20 +222,4 @@ func (d *daemon) outage(r *http.Request) (any, error) {
 	}
 	d.ports.outage(context.WithoutCancel(r.Context()), dur)
 	return nil, nil //nolint:nilnil // nothing to say
-}
-
-// monitoringPages are those of port 15014.
-func (d *daemon) monitoringPages() http.Handler {
-	m := http.NewServeMux()
-	m.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintln(w, strings.TrimPrefix(version.Get(), "v"))
-	})
-	m.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		select {
-		case <-d.cp.Ready():
-		default:
-			http.Error(w, "sources have not been read yet", http.StatusServiceUnavailable)
-		}
-	})
-	return m
 }

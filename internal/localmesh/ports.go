@@ -5,19 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/meshctl/meshctl/internal/meshd"
 )
-
-// server is what listens on a port.
-type server interface{ Stop() }
-
-type httpServer struct{ s *http.Server }
-
-// Stop ends the server and its connections.
-func (h httpServer) Stop() { _ = h.s.Close() }
 
 // ports opens and closes the control plane's listeners, together.
 type ports struct {
@@ -25,16 +18,16 @@ type ports struct {
 	want []port
 
 	mu      sync.Mutex
-	servers []server
+	servers []meshd.Server
 	closed  bool
 }
 
 type port struct {
 	addr  netip.AddrPort
-	serve func(net.Listener) server
+	serve func(net.Listener) meshd.Server
 }
 
-func (p *ports) add(addr netip.AddrPort, serve func(net.Listener) server) {
+func (p *ports) add(addr netip.AddrPort, serve func(net.Listener) meshd.Server) {
 	p.want = append(p.want, port{addr, serve})
 }
 

@@ -7,22 +7,13 @@ package localmesh
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	securityv1alpha1 "istio.io/api/security/v1alpha1"
 
 	"github.com/meshctl/meshctl/internal/controlplane"
 	"github.com/meshctl/meshctl/internal/identity"
@@ -30,6 +21,7 @@ import (
 	"github.com/meshctl/meshctl/internal/local/controller"
 	"github.com/meshctl/meshctl/internal/local/image"
 	"github.com/meshctl/meshctl/internal/local/runtime"
+	"github.com/meshctl/meshctl/internal/meshd"
 	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/resource/source"
 	"github.com/meshctl/meshctl/internal/resource/source/file"
@@ -82,9 +74,8 @@ type daemon struct {
 	env     *local.NodeEnv
 	extra   Extra
 	log     *slog.Logger
-	ca      *identity.CA
+	core    *meshd.Core
 	tokens  *identity.TokenIssuer
-	keeper  *identity.Keeper
 	cp      *controlplane.ControlPlane
 	objects *objects
 	api     *static.Source
@@ -98,20 +89,8 @@ type daemon struct {
 func newDaemon(env *local.NodeEnv, extra Extra) (*daemon, error) {
 	d := &daemon{env: env, extra: extra, log: env.Log.With("component", "meshd"), started: time.Now()}
 	var err error
-	if d.ca, err = loadCA(extra.CA); err != nil {
-		return nil, err
-	}
 	if d.tokens, err = identity.NewTokenIssuer(nil); err != nil {
 		return nil, err
-	}
-	istiod := identity.ID{TrustDomain: trustDomain, Namespace: "istio-system", ServiceAccount: "istiod"}
-	d.keeper = &identity.Keeper{
-		ID: istiod, Logger: d.log,
-		Signer: identity.LocalSigner{CA: d.ca, ID: istiod, DNSNames: []string{"istiod.istio-system.svc", "istiod.istio-system.svc.cluster.local"}},
-	}
-	authn := identity.Authenticators{
-		identity.TokenAuthenticator{Verifier: d.tokens, TrustDomain: trustDomain},
-		identity.CertAuthenticator{TrustDomains: []string{trustDomain}},
 	}
 	if d.files, err = fileSource(env, extra); err != nil {
 		return nil, err
@@ -126,31 +105,22 @@ func newDaemon(env *local.NodeEnv, extra Extra) (*daemon, error) {
 	}
 	config := resource.DefaultMeshConfig()
 	config.AccessLogFile = "/dev/stdout" // one machine: whoever runs a mesh here wants to see requests
-	if d.cp, err = controlplane.New(controlplane.Settings{
-		MeshConfig: config, ClusterDomain: env.Settings.Domain, Authenticator: authn, AllowPlaintext: true, Sources: sources, Logger: env.Log,
+	if d.core, err = meshd.NewCore(meshd.Settings{
+		CA: extra.CA, TrustDomain: trustDomain, ClusterDomain: env.Settings.Domain, MeshConfig: config,
+		Sources: sources, Tokens: d.tokens, Logger: env.Log,
 	}); err != nil {
 		return nil, err
 	}
+	d.cp = d.core.ControlPlane
 	d.objects = &objects{
 		order: []string{sourceAPI, sourceBuiltin}, control: d.cp.Sink(), run: env.SetObjects,
 		by: map[resource.Key]map[string]*resource.Object{},
 	}
 	d.ports = &ports{log: d.log}
-	csr := &identity.Service{CA: d.ca, Authn: authn, Logger: d.log}
-	d.ports.add(netip.AddrPortFrom(env.Gateway, 15012), func(ln net.Listener) server { return d.grpcServer(ln, csr, true) })
-	d.ports.add(netip.MustParseAddrPort("127.0.0.1:15010"), func(ln net.Listener) server { return d.grpcServer(ln, csr, false) })
-	d.ports.add(netip.AddrPortFrom(env.Gateway, 15014), d.monitoring)
+	d.ports.add(netip.AddrPortFrom(env.Gateway, 15012), d.core.ServeSecure)
+	d.ports.add(netip.MustParseAddrPort("127.0.0.1:15010"), d.core.ServePlain)
+	d.ports.add(netip.AddrPortFrom(env.Gateway, 15014), d.core.ServeMonitoring)
 	return d, nil
-}
-
-func loadCA(dir string) (*identity.CA, error) {
-	if dir == "" {
-		return identity.NewSelfSignedCA(identity.CAOptions{Organization: trustDomain})
-	}
-	if _, err := os.Stat(filepath.Join(dir, "ca-cert.pem")); err != nil {
-		return nil, fmt.Errorf("load the certificate authority: %w", err)
-	}
-	return identity.LoadOrCreateCA(dir, identity.CAOptions{})
 }
 
 // manifests are the paths of the user's objects: those given, or the list in the
@@ -205,18 +175,9 @@ func (d *daemon) run(ctx context.Context) error {
 		running++
 		go func() { errs <- run(ctx) }()
 	}
-	first := make(chan struct{})
-	d.keeper.OnChange(func(*identity.Workload) {
-		select {
-		case <-first:
-		default:
-			close(first)
-		}
-	})
-	start(d.keeper.Run)
-	start(d.cp.Run)
+	start(d.core.Run)
 	select {
-	case <-first:
+	case <-d.core.Ready():
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -255,7 +216,7 @@ func (d *daemon) useRuntime() error {
 	}
 	return d.env.Use(runtime.ControlPlane{
 		Publisher: publisher{d}, Tokens: tokens{d.tokens}, Discovery: netip.AddrPortFrom(d.env.Gateway, 15012).String(),
-		RootCertPEM: d.ca.Roots(), TrustDomain: trustDomain, MeshID: trustDomain, Proxy: proxy, ProxyConfig: config,
+		RootCertPEM: d.core.CA.Roots(), TrustDomain: trustDomain, MeshID: trustDomain, Proxy: proxy, ProxyConfig: config,
 	})
 }
 
@@ -275,35 +236,4 @@ const tokenLife = time.Hour
 // Issue implements runtime.Tokens.
 func (t tokens) Issue(namespace, serviceAccount, pod string) (string, error) {
 	return t.issuer.Issue(namespace, serviceAccount, pod, tokenLife)
-}
-
-// grpcServer serves xDS and certificates on a listener.
-func (d *daemon) grpcServer(ln net.Listener, csr *identity.Service, secure bool) server {
-	opts := d.cp.Server().GRPCOptions()
-	if secure {
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(d.ca.Roots())
-		opts = append(opts, grpc.Creds(credentials.NewTLS(&tls.Config{
-			MinVersion: tls.VersionTLS12, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool,
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.keeper.Current().Cert, nil },
-		})))
-	}
-	s := grpc.NewServer(opts...)
-	d.cp.Server().Register(s)
-	if secure { // tokens and certificates never pass in the clear
-		securityv1alpha1.RegisterIstioCertificateServiceServer(s, csr)
-	}
-	go func() {
-		if err := s.Serve(ln); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-			d.log.Warn("server ended", "addr", ln.Addr().String(), "err", err)
-		}
-	}()
-	return s
-}
-
-// monitoring serves metrics and version on 15014.
-func (d *daemon) monitoring(ln net.Listener) server {
-	srv := &http.Server{Handler: d.monitoringPages(), ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = srv.Serve(ln) }()
-	return httpServer{srv}
 }

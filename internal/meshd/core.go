@@ -1,0 +1,172 @@
+// Package meshd is the control plane as a process: the certificate authority with
+// its CSR service, xDS with and without TLS, and the monitoring port, around
+// package controlplane. The local home runs a Core inside its node; the program
+// meshd runs one on files.
+package meshd
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	meshv1 "istio.io/api/mesh/v1alpha1"
+	securityv1alpha1 "istio.io/api/security/v1alpha1"
+
+	"github.com/meshctl/meshctl/internal/controlplane"
+	"github.com/meshctl/meshctl/internal/identity"
+	"github.com/meshctl/meshctl/internal/version"
+)
+
+// Settings of a Core.
+type Settings struct {
+	// CA is a folder with ca-cert.pem, ca-key.pem and, if needed, root-cert.pem and
+	// cert-chain.pem; empty: a self-signed root that lives as long as the process.
+	CA            string
+	TrustDomain   string // default cluster.local
+	ClusterDomain string // default cluster.local
+	MeshConfig    *meshv1.MeshConfig
+	// Sources are the names of sources to be heard from before proxies are served.
+	Sources []string
+	// Tokens checks workload tokens; nil: only certificates count.
+	Tokens identity.TokenVerifier
+	Logger *slog.Logger
+}
+
+// Core is a control plane with its identity and its servers.
+type Core struct {
+	CA           *identity.CA
+	ControlPlane *controlplane.ControlPlane
+	TrustDomain  string
+
+	log    *slog.Logger
+	keeper *identity.Keeper
+	csr    *identity.Service
+	first  chan struct{}
+}
+
+// Names in the control plane's own certificate.
+var serverNames = []string{"istiod.istio-system.svc", "istiod.istio-system.svc.cluster.local"}
+
+// NewCore wires it; each step needs only what is above it.
+func NewCore(s Settings) (*Core, error) {
+	if s.TrustDomain == "" {
+		s.TrustDomain = "cluster.local"
+	}
+	c := &Core{TrustDomain: s.TrustDomain, log: s.Logger.With("component", "meshd"), first: make(chan struct{})}
+	var err error
+	if c.CA, err = loadCA(s.CA, s.TrustDomain); err != nil {
+		return nil, err
+	}
+	self := identity.ID{TrustDomain: s.TrustDomain, Namespace: "istio-system", ServiceAccount: "istiod"}
+	c.keeper = &identity.Keeper{ID: self, Logger: c.log, Signer: identity.LocalSigner{CA: c.CA, ID: self, DNSNames: serverNames}}
+	c.keeper.OnChange(func(*identity.Workload) {
+		select {
+		case <-c.first:
+		default:
+			close(c.first)
+		}
+	})
+	authn := identity.Authenticators{}
+	if s.Tokens != nil {
+		authn = append(authn, identity.TokenAuthenticator{Verifier: s.Tokens, TrustDomain: s.TrustDomain})
+	}
+	authn = append(authn, identity.CertAuthenticator{TrustDomains: []string{s.TrustDomain}})
+	c.csr = &identity.Service{CA: c.CA, Authn: authn, Logger: c.log}
+	c.ControlPlane, err = controlplane.New(controlplane.Settings{
+		MeshConfig: s.MeshConfig, ClusterDomain: s.ClusterDomain, Authenticator: authn, AllowPlaintext: true,
+		Sources: s.Sources, Logger: s.Logger,
+	})
+	return c, err
+}
+
+func loadCA(dir, trustDomain string) (*identity.CA, error) {
+	if dir == "" {
+		return identity.NewSelfSignedCA(identity.CAOptions{Organization: trustDomain})
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ca-cert.pem")); err != nil {
+		return nil, fmt.Errorf("load the certificate authority: %w", err)
+	}
+	return identity.LoadOrCreateCA(dir, identity.CAOptions{})
+}
+
+// Run propagates changes and renews the server's certificate until ctx ends.
+func (c *Core) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make(chan error, 2)
+	go func() { errs <- c.keeper.Run(ctx) }()
+	go func() { errs <- c.ControlPlane.Run(ctx) }()
+	err := <-errs
+	cancel()
+	return errors.Join(err, <-errs)
+}
+
+// Ready is closed when the server has its certificate.
+func (c *Core) Ready() <-chan struct{} { return c.first }
+
+// Server is what listens on a port.
+type Server interface{ Stop() }
+
+// ServeSecure serves xDS and certificates over TLS (port 15012). Ready must be closed.
+func (c *Core) ServeSecure(ln net.Listener) Server {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(c.CA.Roots())
+	s := grpc.NewServer(append(c.ControlPlane.Server().GRPCOptions(), grpc.Creds(credentials.NewTLS(&tls.Config{
+		MinVersion: tls.VersionTLS12, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.keeper.Current().Cert, nil },
+	})))...)
+	c.ControlPlane.Server().Register(s)
+	securityv1alpha1.RegisterIstioCertificateServiceServer(s, c.csr)
+	return c.serve(s, ln)
+}
+
+// ServePlain serves xDS in clear text (port 15010), to clients on loopback only;
+// tokens and certificates never pass here.
+func (c *Core) ServePlain(ln net.Listener) Server {
+	s := grpc.NewServer(c.ControlPlane.Server().GRPCOptions()...)
+	c.ControlPlane.Server().Register(s)
+	return c.serve(s, ln)
+}
+
+func (c *Core) serve(s *grpc.Server, ln net.Listener) Server {
+	go func() {
+		if err := s.Serve(ln); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			c.log.Warn("server ended", "addr", ln.Addr().String(), "err", err)
+		}
+	}()
+	return s
+}
+
+// ServeMonitoring serves version and readiness (port 15014).
+func (c *Core) ServeMonitoring(ln net.Listener) Server {
+	m := http.NewServeMux()
+	m.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintln(w, strings.TrimPrefix(version.Get(), "v"))
+	})
+	m.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case <-c.ControlPlane.Ready():
+		default:
+			http.Error(w, "sources have not been read yet", http.StatusServiceUnavailable)
+		}
+	})
+	srv := &http.Server{Handler: m, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = srv.Serve(ln) }()
+	return httpServer{srv}
+}
+
+type httpServer struct{ s *http.Server }
+
+// Stop ends the server and its connections.
+func (h httpServer) Stop() { _ = h.s.Close() }

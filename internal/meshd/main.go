@@ -1,0 +1,122 @@
+package meshd
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/meshctl/meshctl/internal/resource"
+	"github.com/meshctl/meshctl/internal/resource/source/file"
+)
+
+type options struct {
+	files             []string
+	secure, plain, at string
+	ca, trustDomain   string
+	meshConfig        string
+	debug             bool
+}
+
+// Main is the program meshd: a control plane on files. It returns the exit code.
+func Main(args []string, stderr io.Writer) int {
+	var o options
+	fs := flag.NewFlagSet("meshd", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Func("files", "`folder or file` of resources; may be given several times", func(v string) error {
+		o.files = append(o.files, v)
+		return nil
+	})
+	fs.StringVar(&o.secure, "secure-address", "127.0.0.1:15012", "`address` of xDS and certificates over TLS")
+	fs.StringVar(&o.plain, "plaintext-address", "127.0.0.1:15010", "`address` of xDS in clear text, for clients on loopback; empty: none")
+	fs.StringVar(&o.at, "monitoring-address", "127.0.0.1:15014", "`address` of version and readiness")
+	fs.StringVar(&o.ca, "ca", "", "`folder` with ca-cert.pem and ca-key.pem; empty: a new self-signed root")
+	fs.StringVar(&o.trustDomain, "trust-domain", "cluster.local", "trust `domain`")
+	fs.StringVar(&o.meshConfig, "mesh-config", "", "MeshConfig `file`")
+	fs.BoolVar(&o.debug, "debug", false, "log more")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 64
+	}
+	if fs.NArg() > 0 || len(o.files) == 0 {
+		_, _ = fmt.Fprintln(stderr, "error: meshd needs resources\ntry:   meshd --files FOLDER")
+		return 64
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := run(ctx, o, stderr); err != nil && !errors.Is(err, context.Canceled) {
+		_, _ = fmt.Fprintln(stderr, "error:", err)
+		return 1
+	}
+	return 0
+}
+
+func run(ctx context.Context, o options, stderr io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	level := slog.LevelInfo
+	if o.debug {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	src, err := file.New(file.Options{Paths: o.files, Recursive: true, Log: log})
+	if err != nil {
+		return err
+	}
+	set := Settings{CA: o.ca, TrustDomain: o.trustDomain, Sources: []string{src.Name()}, Logger: log}
+	if o.meshConfig != "" {
+		b, err := os.ReadFile(o.meshConfig)
+		if err != nil {
+			return fmt.Errorf("read mesh config: %w", err)
+		}
+		cfg, ds := resource.DecodeMeshConfig(o.meshConfig, b)
+		if cfg == nil {
+			var lines []string
+			for _, d := range ds {
+				lines = append(lines, d.Error())
+			}
+			return fmt.Errorf("mesh config: %s", strings.Join(lines, "\n"))
+		}
+		set.MeshConfig = cfg
+	}
+	c, err := NewCore(set)
+	if err != nil {
+		return err
+	}
+	errs := make(chan error, 2)
+	go func() { errs <- c.Run(ctx) }()
+	go func() { errs <- src.Run(ctx, c.ControlPlane.Sink()) }()
+	select {
+	case <-c.Ready():
+	case err := <-errs:
+		return err
+	}
+	for _, p := range []struct {
+		addr  string
+		serve func(net.Listener) Server
+	}{{o.secure, c.ServeSecure}, {o.plain, c.ServePlain}, {o.at, c.ServeMonitoring}} {
+		if p.addr == "" {
+			continue
+		}
+		var lc net.ListenConfig
+		ln, err := lc.Listen(ctx, "tcp", p.addr)
+		if err != nil {
+			return fmt.Errorf("listen on %s: %w", p.addr, err)
+		}
+		s := p.serve(ln)
+		defer s.Stop()
+		log.Info("listening", "addr", ln.Addr().String())
+	}
+	err = <-errs
+	cancel()
+	return errors.Join(err, <-errs)
+}
