@@ -94,7 +94,17 @@ func findings(g *collection.Graph, m *Mesh, in *Inputs, resolved collection.Coll
 		}
 		return f.out
 	})
-	all := []collection.Collection[*Finding]{routes, rules, authz, telemetries}
+	entries := collection.DeriveMany(g, "service-entry-findings", Objects(in.Of(resource.KindServiceEntry)), func(_ *collection.Ctx, o *resource.Object) []*Finding {
+		f := &finder{origin: originOf(o), fields: o.Fields, kind: "entry"}
+		if e, ok := o.Spec.(*networking.ServiceEntry); ok && e.Resolution == networking.ServiceEntry_DYNAMIC_DNS {
+			f.add(codeIgnored, diag.Warning, mesh.Problem{
+				Field: "spec.resolution", Message: "resolution DYNAMIC_DNS is not supported",
+				Effect: "it counts as NONE: the address that the client asked for is used", Fix: "use NONE, or DNS with one entry per host",
+			})
+		}
+		return f.out
+	})
+	all := []collection.Collection[*Finding]{routes, rules, authz, telemetries, entries}
 	for _, k := range []resource.Kind{resource.KindEnvoyFilter, resource.KindWasmPlugin, resource.KindTrafficExtension} {
 		all = append(all, collection.DeriveMany(g, "ignored-"+k.Kind, Objects(in.Of(k)), func(_ *collection.Ctx, o *resource.Object) []*Finding {
 			f := &finder{origin: originOf(o), fields: o.Fields, kind: "ignored"}

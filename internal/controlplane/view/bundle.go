@@ -68,8 +68,11 @@ func (b *Bundle) blame(os ...mesh.Origin) {
 	}
 }
 
-// guard runs one generator; if it panics, what it would have made is set aside
-// and the rest of the bundle goes on.
+// guard runs a generator of what lets traffic in. If it panics, a defect of ours,
+// its resources are set aside and the port refuses, for an older policy must
+// not stay in force unnoticed. Outbound generators run without it: there the
+// collection keeps the last good bundle, since a missing virtual host would send
+// requests elsewhere.
 func (b *Bundle) guard(name string, generate func()) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -78,15 +81,3 @@ func (b *Bundle) guard(name string, generate func()) {
 	}()
 	generate()
 }
-
-// Finding is a generator's Diagnostic in a collection.
-type Finding struct {
-	Key string
-	diag.Diagnostic
-}
-
-// CollectionKey makes findings usable in collections.
-func (f *Finding) CollectionKey() string { return f.Key }
-
-// Equal compares everything.
-func (f *Finding) Equal(g *Finding) bool { return *f == *g }

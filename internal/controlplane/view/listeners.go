@@ -44,13 +44,11 @@ func (v *View) outboundBundles() collection.Collection[*Bundle] {
 				b.blame(vs.Origin)
 			}
 		}
-		b.guard("outbound listeners", func() {
-			ls, ds := xdsgen.OutboundListeners(in)
-			b.Findings = append(b.Findings, ds...)
-			for _, l := range ls {
-				b.add(l.Name, l)
-			}
-		})
+		ls, ds := xdsgen.OutboundListeners(in)
+		b.Findings = append(b.Findings, ds...)
+		for _, l := range ls {
+			b.add(l.Name, l)
+		}
 		return b, true
 	})
 }

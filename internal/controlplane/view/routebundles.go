@@ -25,13 +25,11 @@ func (v *View) hostBundles(requests collection.Collection[*hostRequest]) collect
 			Common: common, Node: r.node, RouteHost: host, Port: r.port, Sniffed: r.sniffed,
 			Destinations: v.destinations(c, r.destinations),
 		}
-		b.guard(r.route+"/"+r.host, func() {
-			vh, ds := xdsgen.VirtualHost(in)
-			b.Findings = append(b.Findings, ds...)
-			if vh != nil {
-				b.add(r.route+"/"+vh.Name, vh)
-			}
-		})
+		vh, ds := xdsgen.VirtualHost(in)
+		b.Findings = append(b.Findings, ds...)
+		if vh != nil {
+			b.add(r.route+"/"+vh.Name, vh)
+		}
 		return b, true
 	})
 }

@@ -69,14 +69,11 @@ func (v *View) clusterBundles(requests collection.Collection[*clusterRequest]) c
 			in.Port, in.Subset = p, subset
 			in.AutoMTLS = autoMTLS(common.Mesh, up.service, modes, p)
 			in.Endpoints = set.Port(p.Number)
-			name := xdsgen.ClusterName(p.Number, subset, up.service.Host)
-			b.guard(name, func() {
-				cluster, ds := xdsgen.OutboundCluster(in)
-				b.Findings = append(b.Findings, ds...)
-				if cluster != nil {
-					b.add(cluster.Name, cluster)
-				}
-			})
+			cluster, ds := xdsgen.OutboundCluster(in)
+			b.Findings = append(b.Findings, ds...)
+			if cluster != nil {
+				b.add(cluster.Name, cluster)
+			}
 		})
 		return b, true
 	})
@@ -99,13 +96,10 @@ func (v *View) loadBundles(requests collection.Collection[*loadRequest]) collect
 				Common: common, Service: up.service, Port: p, Subset: subset, Policy: up.policy,
 				Endpoints: set.Port(p.Number), AutoMTLS: autoMTLS(common.Mesh, up.service, modes, p),
 			}
-			name := xdsgen.ClusterName(p.Number, subset, up.service.Host)
-			b.guard(name, func() {
-				if xdsgen.LocalityMatters(in) {
-					in.Client, in.ClientLabels = r.locality, r.labels
-				}
-				b.add(name, xdsgen.LoadAssignment(in))
-			})
+			if xdsgen.LocalityMatters(in) {
+				in.Client, in.ClientLabels = r.locality, r.labels
+			}
+			b.add(xdsgen.ClusterName(p.Number, subset, up.service.Host), xdsgen.LoadAssignment(in))
 		})
 		return b, true
 	})

@@ -26,7 +26,7 @@ type View struct {
 	// Bundles are all serialised resources that any class needs.
 	Bundles collection.Collection[*Bundle]
 	// Findings are what generators found wrong.
-	Findings collection.Collection[*Finding]
+	Findings collection.Collection[*derive.Finding]
 
 	routes         collection.Collection[*routeTable]
 	rules          collection.Collection[*ruleTable]
@@ -64,10 +64,10 @@ func New(g *collection.Graph, m *derive.Mesh, now func() time.Time) *View {
 	v.Bundles = collection.Join(g, "bundles",
 		v.clusterBundles(clusters), v.loadBundles(loads), v.hostBundles(hosts), v.routeBundles(routes),
 		v.outboundBundles(), v.staticBundles(), v.inboundBundles(), v.gatewayBundles(), names, v.nameTableBundles())
-	v.Findings = collection.DeriveMany(g, "generation-findings", v.Bundles, func(_ *collection.Ctx, b *Bundle) []*Finding {
-		var out []*Finding
+	v.Findings = collection.DeriveMany(g, "generation-findings", v.Bundles, func(_ *collection.Ctx, b *Bundle) []*derive.Finding {
+		var out []*derive.Finding
 		for i, d := range b.Findings {
-			out = append(out, &Finding{fmt.Sprintf("%s#%d", b.Key, i), d})
+			out = append(out, &derive.Finding{Key: fmt.Sprintf("%s#%d", b.Key, i), Diagnostic: d})
 		}
 		return out
 	})
