@@ -117,9 +117,7 @@ func New(o Options) (*Proxy, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if p.obs, err = newObservers(p); err != nil {
-		return nil, err
-	}
+	p.obs = newObservers(p)
 	var handlers []listener.Handlers
 	for i, ew := range p.engine.Workers() {
 		w := &worker{w: ew}
