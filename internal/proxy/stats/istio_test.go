@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"pgregory.net/rapid"
 
 	"github.com/meshctl/meshctl/internal/proxy/codec"
 	"github.com/meshctl/meshctl/internal/proxy/flow"
@@ -222,6 +223,25 @@ func TestRulesOfLabels(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever peers and clients call themselves, the scrape stays readable.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		reg := stats.New(stats.Options{})
+		r := outbound()
+		r.Cluster = nil
+		r.Req.SetName(":authority", rapid.SliceOf(rapid.Byte()).Draw(rt, "host"))
+		r.UpstreamPeer = &flow.Peer{Workload: string(rapid.SliceOfN(rapid.Byte(), 0, 1000).Draw(rt, "workload"))}
+		r.UpstreamTLS = &tlsconn.Info{PeerURISANs: []string{rapid.String().Draw(rt, "principal")}}
+		p := plan(t, &snapshot.IstioStats{Metrics: []snapshot.MetricOverride{{Dimensions: []snapshot.MetricDimension{{Name: "host", Value: expr("request.host")}}}}})
+		reg.Worker().Request(p, r)
+		text := metrics(t, reg)
+		if n := strings.Count(only(text, "istio_requests_total"), "\n"); n != 1 {
+			rt.Fatalf("%d lines\n%s", n, text)
+		}
+	})
 }
 
 func expr(s string) *snapshot.Expr {

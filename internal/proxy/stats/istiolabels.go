@@ -83,6 +83,19 @@ func (d Dimension) httpOnly() bool { return d == dimCode || d == dimGRPCStatus }
 
 const unknown = "unknown"
 
+// maxLabel bounds the values of labels in bytes: peers and clients choose some.
+const maxLabel = 256
+
+// bound makes every value valid text of bounded length.
+func (v *values) bound() {
+	for i, s := range v {
+		if len(s) > maxLabel {
+			s = s[:maxLabel]
+		}
+		v[i] = strings.ToValidUTF8(s, "?")
+	}
+}
+
 // key is what the labels of a request depend on. Peers and clusters are compared
 // by identity: equal ones behind other pointers end in the same series.
 type key struct {
@@ -184,6 +197,7 @@ func (k *key) labels(self *flow.Peer, own string) *values {
 		v[dimGRPCStatus] = strconv.Itoa(int(k.grpcStatus))
 	}
 	v[dimFlags] = k.flags.String()
+	v.bound()
 	return v
 }
 
