@@ -204,20 +204,19 @@ func eventually(t *testing.T, what string, check func() error) {
 	}
 }
 
-// pod finds the pod of a workload ("reviews-v3").
+// pod finds the ready pod of a workload ("reviews-v3"), waiting for it: what
+// was applied a moment ago may not have been looked at yet.
 func (m *mesh) pod(t *testing.T, workload string) api.Pod {
 	t.Helper()
-	pods, err := m.Pods(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range pods {
-		if p.Workload == "Deployment/"+workload && !p.Terminating {
-			return p
+	var found api.Pod
+	m.await(t, "a pod of "+workload, func(s api.Status) bool {
+		i := slices.IndexFunc(s.Pods, func(p api.Pod) bool { return p.Workload == "Deployment/"+workload && !p.Terminating && p.Ready })
+		if i >= 0 {
+			found = s.Pods[i]
 		}
-	}
-	t.Fatalf("there is no pod of %s", workload)
-	return api.Pod{}
+		return i >= 0
+	})
+	return found
 }
 
 // service is the virtual address of a service in the namespace default.

@@ -81,12 +81,6 @@ func testMirror(t *testing.T, m *mesh) {
 		}
 		return nil
 	})
-	eventually(t, "a host name ending in -shadow", func() error {
-		if !strings.Contains(m.log(t, v3, "istio-proxy"), "-shadow") {
-			return missing("log lines with -shadow", 0, 1)
-		}
-		return nil
-	})
 }
 
 const ratingsGone = "Ratings service is currently unavailable"

@@ -77,7 +77,7 @@ func testAuthorization(t *testing.T, m *mesh) {
 	if a.code != http.StatusForbidden || a.body != "RBAC: access denied" {
 		t.Fatalf("deny all: %s", a)
 	}
-	m.denialLogged(t, "productpage-v1", "allow-nothing")
+	m.denialLogged(t, "productpage-v1", "none") // nothing allows it: no policy to be named
 	for _, step := range []struct{ policy, want string }{
 		{"authz-allow-productpage", "200 details:unavailable reviews:unavailable stars"},
 		{"authz-allow-details", "200 details:v1 reviews:unavailable stars"},
@@ -132,7 +132,7 @@ func (m *mesh) denialLogged(t *testing.T, workload, policy string) {
 		var denied []string
 		for line := range strings.Lines(m.log(t, pod, "istio-proxy")) {
 			if strings.Contains(line, "rbac_access_denied_matched_policy[") {
-				if strings.Contains(line, policy) && strings.Contains(line, " 403 ") {
+				if strings.Contains(line, "policy["+policy+"]") && strings.Contains(line, " 403 ") {
 					return nil
 				}
 				denied = append(denied, line)
