@@ -321,6 +321,51 @@ spec:
 	}
 }
 
+// Virtual hosts that are resources of their own never share a domain.
+func TestDomainsAreUnique(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop + `---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: a, namespace: out}
+spec: {hosts: [a.com], addresses: [10.96.0.5], location: MESH_EXTERNAL, resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: short, namespace: shop}
+spec: {hosts: [reviews.shop], http: [{route: [{destination: {host: a.com}}]}]}
+`)
+	x := p.connect(node("a.shop", "sidecar", true, nil))
+	owner := map[string]string{}
+	for _, n := range x.names(xdsserve.TypeVirtualHost) {
+		for _, d := range get(x, xdsserve.TypeVirtualHost, n, &routev3.VirtualHost{}).Domains {
+			if owner[d] != "" {
+				t.Errorf("domain %s is that of %s and of %s", d, owner[d], n)
+			}
+			owner[d] = n
+		}
+	}
+	if got := owner["reviews.shop"]; got != "80/reviews.shop:80" {
+		t.Errorf("the full name is that of %q; owners %v", got, owner)
+	}
+	if len(p.cp.Diagnostics()) == 0 {
+		t.Error("nothing says that a name was taken")
+	}
+}
+
+// One mistake is one finding, though derivation and several classes see it.
+func TestOneMistakeIsOneFinding(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop + "---" + strings.Replace(timeout(1), "{host: reviews}", "{host: reviews, subset: gone}", 1))
+	p.connect(node("a.shop", "sidecar", true, nil))
+	p.connect(node("a.other", "sidecar", false, nil))
+	if ds := p.cp.Diagnostics(); len(ds) != 1 || ds[0].Code != "IST0101" {
+		t.Errorf("diagnostics: %v", ds)
+	}
+}
+
 const secret = `
 apiVersion: networking.istio.io/v1
 kind: Gateway

@@ -3,6 +3,7 @@ package controlplane
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cespare/xxhash/v2"
@@ -216,15 +217,27 @@ func (cp *ControlPlane) Diagnostics() []diag.Diagnostic {
 		out = append(out, cp.sink.reports[name]...)
 	}
 	cp.sink.mu.Unlock()
+	derived := map[diag.Object][]string{}
 	for _, f := range cp.mesh.Findings.List() {
 		out = append(out, f.Diagnostic)
+		derived[f.Object] = append(derived[f.Object], f.Field)
 	}
 	for _, f := range cp.view.Findings.List() {
-		out = append(out, f.Diagnostic)
+		if !told(derived[f.Object], f.Field) {
+			out = append(out, f.Diagnostic)
+		}
 	}
 	slices.SortFunc(out, diag.Compare)
 	// One mistake seen by several classes is one finding.
 	return slices.Compact(out)
+}
+
+// told reports whether derivation has said what is wrong with a field, or with one
+// in it: a generator that trips over it has nothing to add.
+func told(fields []string, field string) bool {
+	return field != "" && slices.ContainsFunc(fields, func(f string) bool {
+		return f == field || strings.HasPrefix(f, field+".")
+	})
 }
 
 // Objects returns the objects in force of the kinds that the mesh reads, sorted by key.

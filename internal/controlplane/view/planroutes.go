@@ -101,6 +101,7 @@ func (b *planner) addRoute(name string, port uint32, hosts []*hostRequest) {
 	slices.SortFunc(hosts, func(x, y *hostRequest) int { return mesh.MoreSpecificHost(x.host, y.host) })
 	r := &routeRequest{dialect: b.scope.Dialect, node: b.scope.Node, name: name, port: port, registryOnly: b.out.registryOnly}
 	if b.scope.Dialect == mesh.DialectNative {
+		b.settleDomains(hosts)
 		b.out.hosts = append(b.out.hosts, hosts...)
 		r.node = canonical(b.scope.Node, nil, nil, b.cfg.ClusterDomain)
 	} else {

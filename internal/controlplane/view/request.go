@@ -71,6 +71,8 @@ type hostRequest struct {
 	sniffed bool
 	// destinations are the upstreams of the hosts that routes name.
 	destinations map[string]upstream
+	// without are domains that another host of the route configuration has already.
+	without []string
 }
 
 func (r *hostRequest) CollectionKey() string     { return r.id }
@@ -82,6 +84,7 @@ func (r *hostRequest) seal() *hostRequest {
 		string(r.dialect), nodeKey(r.node), r.route, fmt.Sprint(r.port, r.sniffed), r.host, r.service, r.vs,
 	}
 	parts = append(parts, destinationParts(r.destinations)...)
+	parts = append(parts, r.without...)
 	r.id = "host|" + r.route + "|" + r.host + "|" + digest(parts...)
 	return r
 }

@@ -28,6 +28,7 @@ func (v *View) hostBundles(requests collection.Collection[*hostRequest]) collect
 		vh, ds := xdsgen.VirtualHost(in)
 		b.Findings = append(b.Findings, ds...)
 		if vh != nil {
+			b.dropTaken(vh, r)
 			b.add(r.route+"/"+vh.Name, vh)
 		}
 		return b, true
