@@ -36,12 +36,12 @@ func ReporterOf(cfg *snapshot.IstioStats, c *flow.Conn) Reporter {
 	}
 }
 
-// Dimension is a label of Istio's metrics; they are written in this order.
-type Dimension uint8
+// dimension is a label of Istio's metrics; they are written in this order.
+type dimension uint8
 
 // Labels.
 const (
-	dimReporter Dimension = iota
+	dimReporter dimension = iota
 	dimSourceWorkload
 	dimSourceCanonicalService
 	dimSourceCanonicalRevision
@@ -79,7 +79,7 @@ var dimensionNames = [numDimensions]string{
 }
 
 // httpOnly reports whether TCP metrics have no such label.
-func (d Dimension) httpOnly() bool { return d == dimCode || d == dimGRPCStatus }
+func (d dimension) httpOnly() bool { return d == dimCode || d == dimGRPCStatus }
 
 const unknown = "unknown"
 
@@ -133,7 +133,7 @@ func orUnknown(s string) string {
 }
 
 // workload sets the labels of one side.
-func (v *values) workload(p *flow.Peer, principal string, w, service, revision, ns, id, app, version, cluster Dimension) {
+func (v *values) workload(p *flow.Peer, principal string, w, service, revision, ns, id, app, version, cluster dimension) {
 	if p == nil {
 		p = &flow.Peer{}
 	}

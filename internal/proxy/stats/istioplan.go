@@ -52,7 +52,7 @@ type Plan struct {
 // planDimension is a label with a value of its own.
 type planDimension struct {
 	name    string
-	std     Dimension // numDimensions: not a standard label
+	std     dimension // numDimensions: not a standard label
 	expr    *snapshot.Expr
 	metrics [numMetrics]bool
 }
@@ -99,9 +99,9 @@ func (p *Plan) override(o *snapshot.MetricOverride) error {
 		if d.Value == nil || !validLabel(d.Name) {
 			return fmt.Errorf("dimension %q is not a label with a value", d.Name)
 		}
-		std := Dimension(numDimensions)
+		std := dimension(numDimensions)
 		if i := slices.Index(dimensionNames[:], d.Name); i >= 0 {
-			std = Dimension(i)
+			std = dimension(i)
 		}
 		p.dims = append(p.dims, planDimension{name: d.Name, std: std, expr: d.Value, metrics: on})
 		p.same = p.same && o.Name == ""
