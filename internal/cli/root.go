@@ -15,6 +15,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/get"
 	"github.com/meshctl/meshctl/internal/cli/load"
 	"github.com/meshctl/meshctl/internal/cli/logs"
+	"github.com/meshctl/meshctl/internal/cli/proxyconfig"
 	"github.com/meshctl/meshctl/internal/cli/proxystatus"
 	"github.com/meshctl/meshctl/internal/cli/status"
 	"github.com/meshctl/meshctl/internal/cli/up"
@@ -36,7 +37,7 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 		groupMesh:    {up.NewCmd(e, nil), down.NewCmd(e, nil), status.NewCmd(e, nil)},
 		groupObjects: {apply.NewCmd(e, nil), deletion.NewCmd(e, nil), get.NewCmd(e, nil)},
 		groupLook: {
-			proxystatus.NewCmd(e, nil), logs.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),
+			proxystatus.NewCmd(e, nil), proxyconfig.NewCmd(e), logs.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),
 		},
 		groupOther: {version.NewCmd(e, nil), newOptions(e)},
 	}

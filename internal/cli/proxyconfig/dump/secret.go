@@ -1,0 +1,101 @@
+package dump
+
+import (
+	"cmp"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Secret is one certificate that a proxy holds.
+type Secret struct {
+	Name      string    `json:"name"`
+	Type      string    `json:"type"`  // Cert Chain or CA
+	State     string    `json:"state"` // ACTIVE or WARMING
+	Valid     bool      `json:"valid"` // at the time asked for
+	Serial    string    `json:"serialNumber,omitempty"`
+	NotAfter  time.Time `json:"notAfter,omitzero"`
+	NotBefore time.Time `json:"notBefore,omitzero"`
+	// Identity is the certificate's first URI name.
+	Identity string `json:"identity,omitempty"`
+}
+
+// Secrets lists certificates by name; of a chain the first, of trusted
+// certificates all.
+func (d *Dump) Secrets(now time.Time) []Secret {
+	var out []Secret
+	for _, r := range d.secrets {
+		var s struct {
+			Name string `json:"name"`
+			TLS  *struct {
+				Chain source `json:"certificate_chain"`
+			} `json:"tls_certificate"`
+			CA *struct {
+				Trusted source `json:"trusted_ca"`
+			} `json:"validation_context"`
+		}
+		if json.Unmarshal(r.Raw, &s) != nil {
+			continue
+		}
+		state := "ACTIVE"
+		if r.State == "warming" {
+			state = "WARMING"
+		}
+		row := Secret{Name: s.Name, State: state}
+		switch {
+		case s.TLS != nil:
+			row.Type = "Cert Chain"
+			out = append(out, rows(row, s.TLS.Chain, now, 1)...)
+		case s.CA != nil:
+			row.Type = "CA"
+			out = append(out, rows(row, s.CA.Trusted, now, 1000)...)
+		default:
+			row.Type = "-"
+			out = append(out, row)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Secret) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// source is envoy.config.core.v3.DataSource.
+type source struct {
+	Bytes  string `json:"inline_bytes"`
+	String string `json:"inline_string"`
+}
+
+// rows is a row for each of the first most certificates; one that is not valid
+// when none can be read.
+func rows(row Secret, from source, now time.Time, most int) []Secret {
+	text, err := base64.StdEncoding.DecodeString(from.Bytes)
+	if err != nil || len(text) == 0 {
+		text = []byte(from.String)
+	}
+	var out []Secret
+	for len(out) < most {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			continue
+		}
+		r := row
+		r.Serial = strings.ToLower(cert.SerialNumber.Text(16))
+		r.NotAfter, r.NotBefore = cert.NotAfter, cert.NotBefore
+		r.Valid = now.Before(cert.NotAfter) && !now.Before(cert.NotBefore)
+		if len(cert.URIs) > 0 {
+			r.Identity = cert.URIs[0].String()
+		}
+		out = append(out, r)
+	}
+	if len(out) == 0 {
+		out = append(out, row)
+	}
+	return out
+}

@@ -1,0 +1,199 @@
+package proxyconfig
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/meshctl/meshctl/internal/cli/env"
+	"github.com/meshctl/meshctl/internal/cli/exit"
+	"github.com/meshctl/meshctl/internal/cli/proxyconfig/dump"
+	"github.com/meshctl/meshctl/internal/local/api"
+)
+
+// maxDump bounds what is read of a proxy or a file.
+const maxDump = 512 << 20
+
+// need is which of the admin interface's documents a command reads.
+type need struct{ config, hosts bool }
+
+// subject is one proxy and what it said.
+type subject struct {
+	Name string // pod.namespace, or the file
+	Dump *dump.Dump
+	// Config and Hosts are the documents as they came.
+	Config, Hosts []byte
+}
+
+// fetch reads from every proxy, in order of their names.
+func (t *Target) fetch(ctx context.Context, n need) ([]subject, error) {
+	if t.File != "" {
+		s, err := t.readFile()
+		return []subject{s}, err
+	}
+	proxies, err := t.proxies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]subject, len(proxies))
+	for i, p := range proxies {
+		if out[i], err = p.read(ctx, n); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (t *Target) readFile() (subject, error) {
+	name, in := t.File, t.Env.IO.In
+	if name == "-" {
+		name = "standard input"
+	} else {
+		f, err := os.Open(name)
+		if err != nil {
+			return subject{}, exit.Dataf("cannot read the dump").Because(err)
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxDump+1))
+	if err != nil {
+		return subject{}, exit.Dataf("cannot read %s", name).Because(err)
+	}
+	if len(data) > maxDump {
+		return subject{}, exit.Dataf("%s is larger than %d bytes", name, maxDump)
+	}
+	d, err := dump.Parse(data)
+	if err != nil {
+		return subject{}, exit.Dataf("%s is no proxy dump", name).Because(err).
+			Try("meshctl proxy-config all POD -o json > dump.json").Try("curl localhost:15000/config_dump > dump.json, for an Envoy")
+	}
+	return subject{Name: name, Dump: d, Config: data}, nil
+}
+
+// proxy is the admin interface of one pod.
+type proxy struct {
+	name string
+	http *http.Client
+}
+
+// proxies finds the pods that are meant.
+func (t *Target) proxies(ctx context.Context) ([]proxy, error) {
+	m, err := t.Env.Mesh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pods, err := t.pods(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	var out []proxy
+	for _, p := range pods {
+		name := p.Name + "." + p.Namespace
+		if p.Proxy == "none" {
+			return nil, exit.Failuref("pod %s has no proxy", name).Try("meshctl get pods -o wide")
+		}
+		id, address := p.Namespace+"/"+p.Name, net.JoinHostPort("127.0.0.1", strconv.Itoa(t.AdminPort))
+		out = append(out, proxy{name: name, http: &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return m.Dial(ctx, id, address) },
+		}}})
+	}
+	return out, nil
+}
+
+func (t *Target) pods(ctx context.Context, m *env.Mesh) ([]api.Pod, error) {
+	if t.Selector == "" {
+		var out []api.Pod
+		for _, arg := range t.Pods {
+			p, err := t.Env.FindPod(ctx, m, arg)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, p)
+		}
+		return out, nil
+	}
+	selector, err := labels.Parse(t.Selector)
+	if err != nil {
+		return nil, exit.Usagef("selector %q is not understood", t.Selector).Because(err)
+	}
+	pods, err := m.PodsIn(ctx, t.Env.Settings.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	pods = slices.DeleteFunc(pods, func(p api.Pod) bool {
+		return p.Proxy == "none" || p.Phase != "Running" || !selector.Matches(labels.Set(p.Labels))
+	})
+	if len(pods) == 0 {
+		return nil, exit.Failuref("no running pod with a proxy has the labels %s", t.Selector).Try("meshctl get pods -A -l %s", t.Selector)
+	}
+	return pods, nil
+}
+
+// call asks the admin interface.
+func (p proxy) call(ctx context.Context, method, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask the proxy of %s: %w", p.name, err)
+	}
+	resp, err := p.http.Do(req)
+	if err != nil {
+		return nil, exit.New(exit.Unreachable, "the proxy of %s does not answer", p.name).Because(rootOf(err)).Try("meshctl logs %s -c istio-proxy", p.name)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDump+1))
+	switch {
+	case err != nil:
+		return nil, exit.New(exit.Unreachable, "the proxy of %s broke off", p.name).Because(err)
+	case len(body) > maxDump:
+		return nil, exit.Failuref("the proxy of %s says more than %d bytes", p.name, maxDump)
+	case resp.StatusCode != http.StatusOK:
+		return nil, exit.Failuref("the proxy of %s refuses %s", p.name, path).Because(errors.New(resp.Status + ": " + strings.TrimSpace(string(bytes.TrimSpace(body)))))
+	}
+	return body, nil
+}
+
+// rootOf leaves out what net/http puts around an error.
+func rootOf(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+func (p proxy) read(ctx context.Context, n need) (subject, error) {
+	s := subject{Name: p.name, Dump: &dump.Dump{}}
+	var err error
+	if n.config {
+		if s.Config, err = p.call(ctx, http.MethodGet, "/config_dump"); err != nil {
+			return s, err
+		}
+		if s.Dump, err = dump.Parse(s.Config); err != nil {
+			return s, exit.Failuref("the proxy of %s says something unknown", p.name).Because(err)
+		}
+	}
+	if n.hosts {
+		if s.Hosts, err = p.call(ctx, http.MethodGet, "/clusters?format=json"); err != nil {
+			return s, err
+		}
+		if err := s.Dump.AddHosts(s.Hosts); err != nil {
+			return s, exit.Failuref("the proxy of %s says something unknown", p.name).Because(err)
+		}
+	}
+	return s, nil
+}
