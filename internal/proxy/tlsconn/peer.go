@@ -130,7 +130,13 @@ func (v *verifier) verify(cs tls.ConnectionState) error {
 			return err
 		}
 	}
-	return v.names(leaf, p, sum)
+	if err := v.names(leaf, p, sum); err != nil {
+		return err
+	}
+	// crypto/tls keeps this slice as long as the connection lives, and a server
+	// parses a certificate anew for each: let all connections of a peer share one.
+	certs[0] = p.cert
+	return nil
 }
 
 func (v *verifier) names(leaf *x509.Certificate, p *peer, sum [sha256.Size]byte) error {

@@ -3,6 +3,7 @@ package tlsconn
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -249,6 +250,27 @@ func TestAgainKeepsState(t *testing.T) {
 		n, more, err := b.s.Decrypt([]byte{c}, buf)
 		if more || err != nil || (n > 0) != (i == len(a.out)-1) {
 			t.Fatalf("byte %d of %d: n %d, more %v, err %v", i, len(a.out), n, more, err)
+		}
+	}
+}
+
+// A peer's certificate is in memory once, however many connections it has.
+func TestCertificateIsShared(t *testing.T) {
+	t.Parallel()
+	p := newParties(t)
+	cfg := mustServer(t, p.serverOptions())
+	var first *x509.Certificate
+	for range 2 {
+		a, b := &side{s: NewServer(cfg)}, &side{s: NewClient(mustClient(t, p.clientOptions()), "")}
+		if aerr, berr := handshake(a, b, nil); aerr != nil || berr != nil {
+			t.Fatal(aerr, berr)
+		}
+		got := a.s.conn.ConnectionState().PeerCertificates[0]
+		if first == nil {
+			first = got
+		}
+		if got != first || a.s.info.PeerCertificate != first {
+			t.Errorf("another copy of the certificate is kept")
 		}
 	}
 }
