@@ -161,7 +161,7 @@ func newAgent(s Settings, log *slog.Logger) (*agent, error) {
 		Settings: s, Proxy: plane, Logger: log.With("component", "status"),
 		Debug: map[string]http.Handler{"/debug/ndsz": debugNames(names)},
 	}
-	a.parts = []func(context.Context) error{keeper.Run, plane.Run, a.status.Serve}
+	a.parts = []func(context.Context) error{keeper.Run, plane.Run, a.status.Serve, trimMemory}
 	if s.DNSCapture {
 		if _, err := names.Listen(context.Background()); err != nil {
 			return nil, err

@@ -46,6 +46,7 @@ func serveFile(args []string, version string, log *slog.Logger) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	go func() { _ = trimMemory(ctx) }() // ends with ctx
 	err = p.Run(ctx)
 	if errors.Is(err, context.Canceled) {
 		return nil
