@@ -21,7 +21,8 @@ type backendPorts struct {
 }
 
 // bootstrap is the configuration both proxies run: the equal work ("E1") of the
-// design. services adds that many clusters of five endpoints with their routes.
+// design. services adds that many clusters of five endpoints, and their virtual
+// hosts to the first listener.
 func bootstrap(p ports, keys pki, services int) string {
 	var b strings.Builder
 	b.WriteString("node: {id: bench, cluster: bench}\n")
@@ -38,7 +39,11 @@ func bootstrap(p ports, keys pki, services int) string {
 		{"h2", "http2", "", p.H2},
 		{"grpctls", "http2-mtls", down, p.GRPCTLS},
 	} {
-		fmt.Fprintf(&b, httpListener, l.name, l.port, l.tls, l.name, routes(l.cluster, services))
+		hosts := 0
+		if l.name == "h1" { // a sidecar has one route table for each port
+			hosts = services
+		}
+		fmt.Fprintf(&b, httpListener, l.name, l.port, l.tls, l.name, routes(l.cluster, hosts))
 	}
 	fmt.Fprintf(&b, tcpListener, "tcp", p.TCP, "tcp", "echo")
 	fmt.Fprintf(&b, tcpListener, "bulk", p.Bulk, "bulk", "bulk")

@@ -175,6 +175,7 @@ func (t *profileTask) record() error {
 	if err := cpu.Close(); err != nil {
 		return err
 	}
+	runtime.GC() // what is in use is known as of a collection
 	mem, err := os.Create(t.Memory)
 	if err != nil {
 		return err
