@@ -63,6 +63,25 @@ func testPage(t *testing.T, m *mesh) {
 	}
 	// Without a route, requests go to all versions alike.
 	within(t, m.shares(t, 600, nil), map[string]float64{"v1": 100. / 3, "v2": 100. / 3, "v3": 100. / 3}, 12)
+	// From the first request on, calls are the mesh's own: with TLS, to a known service.
+	eventually(t, "access log lines of ratings", func() error {
+		lines, plain := 0, 0
+		for line := range strings.Lines(m.log(t, m.pod(t, "ratings-v1"), "istio-proxy")) {
+			if strings.Contains(line, "GET /ratings/0") {
+				lines++
+				if !strings.Contains(line, " outbound_.9080_._.ratings.default.svc.cluster.local ") {
+					plain++
+				}
+			}
+		}
+		if plain > 0 {
+			t.Fatalf("%d of the first %d calls of ratings came without TLS", plain, lines)
+		}
+		if lines < 200 {
+			return missing("lines", lines, 200)
+		}
+		return nil
+	})
 }
 
 // The commands of the tour show the mesh as it is.

@@ -131,7 +131,7 @@ func testDown(t *testing.T, m *mesh) {
 		t.Fatal(err)
 	}
 	pids := descendants(t, s.PID)
-	if len(pids) < 16 { // host side, node, six programs and seven proxies at least
+	if len(pids) < 15 { // host side, node, six programs and seven proxies at least
 		t.Errorf("the mesh is only %d processes", len(pids))
 	}
 	m.run(t, "down", "--name", m.name)
