@@ -27,6 +27,7 @@ import (
 	"github.com/meshctl/meshctl/internal/identity"
 	"github.com/meshctl/meshctl/internal/nametable"
 	"github.com/meshctl/meshctl/internal/proxy"
+	"github.com/meshctl/meshctl/internal/proxy/admin"
 )
 
 // discoveryName is the host name in the control plane's certificate.
@@ -35,10 +36,10 @@ const discoveryName = "istiod.istio-system.svc"
 // Main runs a sidecar or gateway until it is told to end: the body of the
 // meshproxy program. It returns the process's exit code.
 func Main(args []string, version string) int {
-	level := new(slog.LevelVar)
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	levels := admin.NewLevels(slog.LevelInfo)
+	log := slog.New(levels.Handler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if len(args) > 0 && args[0] == "serve" {
-		if err := serveFile(args[1:], version, log); err != nil {
+		if err := serveFile(args[1:], version, log, levels); err != nil {
 			fmt.Fprintln(os.Stderr, "error:", err)
 			return 1
 		}
@@ -51,11 +52,13 @@ func Main(args []string, version string) int {
 	}
 	s.Version = version
 	if s.LogLevel != "" {
+		var level slog.Level
 		if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
 			log.Warn("log level not understood; info is used", "value", s.LogLevel)
 		}
+		levels.SetAll(level)
 	}
-	if err := Run(context.Background(), s, log); err != nil && !errors.Is(err, context.Canceled) {
+	if err := Run(context.Background(), s, log, levels); err != nil && !errors.Is(err, context.Canceled) {
 		log.Error("meshproxy ended", "err", err)
 		return 1
 	}
@@ -64,10 +67,12 @@ func Main(args []string, version string) int {
 
 // Run is Main without the process: it ends when ctx does, or on SIGTERM and
 // SIGINT after draining.
-func Run(ctx context.Context, s Settings, log *slog.Logger) error {
+func Run(ctx context.Context, s Settings, log *slog.Logger, levels *admin.Levels) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	a, err := newAgent(s, log)
+	quit := make(chan struct{})
+	quitOnce := sync.OnceFunc(func() { close(quit) })
+	a, err := newAgent(s, log, levels, quitOnce)
 	if err != nil {
 		return err
 	}
@@ -76,10 +81,6 @@ func Run(ctx context.Context, s Settings, log *slog.Logger) error {
 	sig := make(chan os.Signal, 1)
 	signal.Notify(sig, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(sig)
-	quit := make(chan struct{})
-	var once sync.Once
-	a.status.Quit = func() { once.Do(func() { close(quit) }) }
-
 	errs := make(chan error, len(a.parts))
 	for _, run := range a.parts {
 		go func() { errs <- run(ctx) }()
@@ -114,7 +115,7 @@ type agent struct {
 func (a *agent) close() { _ = a.conn.Close() }
 
 // newAgent wires the parts; each needs only what is above it.
-func newAgent(s Settings, log *slog.Logger) (*agent, error) {
+func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (*agent, error) {
 	roots, err := os.ReadFile(s.RootCertFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the mesh's root certificate: %w", err)
@@ -142,7 +143,7 @@ func newAgent(s Settings, log *slog.Logger) (*agent, error) {
 
 	names := dns.New(dns.Options{Addr: s.DNSAddr, Domain: s.Domain, Upstreams: s.DNSUpstream, Control: d.control, Logger: log.With("component", "dns")})
 	plane, err := proxy.New(proxy.Options{
-		Workers: s.Concurrency, Mark: s.Mark, Logger: log, Version: s.Version, Node: node, Self: s.Peer(), Admin: s.AdminAddr,
+		Workers: s.Concurrency, Mark: s.Mark, Logger: log, Version: s.Version, Node: node, Self: s.Peer(), Admin: s.AdminAddr, Levels: levels, Quit: quit,
 		Names: names.Update, Resolver: resolver(s),
 		Dial:    func(context.Context) (grpc.ClientConnInterface, error) { return d.dial() },
 		Context: d.credentials,
@@ -158,7 +159,7 @@ func newAgent(s Settings, log *slog.Logger) (*agent, error) {
 		log.Info("certificate in force", "identity", w.ID.String(), "until", w.NotAfter.Format(time.RFC3339))
 	})
 	a.status = &Status{
-		Settings: s, Proxy: plane, Logger: log.With("component", "status"),
+		Settings: s, Proxy: plane, Logger: log.With("component", "status"), Quit: quit,
 		Debug: map[string]http.Handler{"/debug/ndsz": debugNames(names)},
 	}
 	a.parts = []func(context.Context) error{keeper.Run, plane.Run, a.status.Serve, trimMemory}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/identity"
 	"github.com/meshctl/meshctl/internal/nametable"
+	"github.com/meshctl/meshctl/internal/proxy/admin"
 	"github.com/meshctl/meshctl/internal/proxy/codec"
 	"github.com/meshctl/meshctl/internal/proxy/compile"
 	"github.com/meshctl/meshctl/internal/proxy/engine"
@@ -50,8 +51,11 @@ type Options struct {
 	Names func(set map[string]nametable.Table, removed []string)
 	// Resolver looks up the names of DNS clusters.
 	Resolver upstream.Resolver
-	// Admin is where the admin interface listens; invalid: nowhere.
-	Admin netip.AddrPort
+	// Admin is where the admin interface listens; invalid: nowhere. Levels are what
+	// it changes at /logging, Quit what it calls at /quitquitquit.
+	Admin  netip.AddrPort
+	Levels *admin.Levels
+	Quit   func()
 }
 
 // Proxy is a running data plane.
@@ -67,6 +71,7 @@ type Proxy struct {
 	snap   atomic.Pointer[snapshot.Snapshot]
 	obs    *observers
 	uri    atomic.Pointer[string]
+	static admin.Static // of a proxy without a control plane
 
 	began    time.Time
 	draining atomic.Bool
@@ -74,7 +79,8 @@ type Proxy struct {
 
 	mu      sync.Mutex // the compiler is one goroutine's at a time
 	comp    *compile.Compiler
-	release *time.Timer // runs while something that was sent waits for what was not
+	own     []xdsclient.Resource // the workload's secrets
+	release *time.Timer          // runs while something that was sent waits for what was not
 }
 
 // warmingTime is how long a listener, table or cluster waits for what it refers
@@ -99,6 +105,9 @@ var types = []string{
 func New(o Options) (*Proxy, error) {
 	if o.Self == nil {
 		o.Self = &flow.Peer{}
+	}
+	if o.Levels == nil {
+		o.Levels = admin.NewLevels(slog.LevelInfo)
 	}
 	encoded, err := peermeta.Encode(o.Self)
 	if err != nil {
@@ -162,6 +171,16 @@ func NewStatic(o Options, bootstrap []byte) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
+	updates, err := compile.StaticUpdates(bootstrap)
+	if err != nil {
+		return nil, err
+	}
+	p.static = admin.Static{}
+	for _, u := range updates {
+		for _, r := range u.Set {
+			p.static[u.TypeURL] = append(p.static[u.TypeURL], xdsclient.Resource{Name: r.Name, Version: r.Version, Body: r.Bytes})
+		}
+	}
 	p.publish(snap)
 	for _, l := range p.ls.Status() {
 		if len(l.Errors) > 0 {
@@ -193,6 +212,9 @@ func (p *Proxy) SetWorkload(w *identity.Workload) error {
 	p.uri.Store(&id)
 	// To the configuration they are secrets like any other: what refers to them
 	// waits until they are there.
+	p.mu.Lock()
+	p.own = secrets
+	p.mu.Unlock()
 	for _, err := range p.Apply(compile.TypeSecret, secrets, nil) {
 		return err
 	}
@@ -222,8 +244,10 @@ func workloadSecrets(w *identity.Workload) ([]xdsclient.Resource, error) {
 
 // Run serves until ctx ends, then closes what is left. Drain comes before.
 func (p *Proxy) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	p.engine.Start()
-	errs := make(chan error, 2)
+	errs := make(chan error, 3)
 	running := 0
 	start := func(run func(context.Context) error) {
 		running++
@@ -232,16 +256,20 @@ func (p *Proxy) Run(ctx context.Context) error {
 	if p.xds != nil {
 		start(p.xds.Run)
 	}
+	if p.o.Admin.IsValid() {
+		start(p.serveAdmin)
+	}
 	start(p.obs.run)
 	var err error
 	for range running {
 		if e := <-errs; e != nil && !errors.Is(e, context.Canceled) {
 			err = errors.Join(err, e)
+			cancel()
 		}
 	}
 	p.ls.Close()
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
+	end, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer stop()
 	return errors.Join(err, p.engine.Close(end))
 }
 

@@ -92,6 +92,7 @@ func (x *exchange) begin(c *Conn, st codec.Stream) {
 	x.Facts = c.info.Facts
 	x.Facts.Remote = c.info.Remote
 	x.Facts.Dynamic = x
+	x.Record.Dynamic = x
 	x.idleFor = c.mgr.StreamIdleTimeout
 	if x.idleFor > 0 {
 		s.w.StartTimer(&x.idle, x.idleFor)
