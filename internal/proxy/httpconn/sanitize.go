@@ -147,11 +147,14 @@ func (x *exchange) clientAddress() netip.AddrPort {
 	}
 }
 
+// isInternal reports whether a client is one of the ranges given. Without any it
+// is not, as in Envoy 1.40: a private address proves nothing, and the headers
+// that internal clients may send are orders to the proxy.
 func isInternal(a netip.Addr, in *snapshot.InternalAddrs) bool {
-	a = a.Unmap()
 	if in == nil {
-		return a.IsPrivate() || a.IsLoopback()
+		return false
 	}
+	a = a.Unmap()
 	for i := range in.Prefixes {
 		if in.Prefixes[i].Contains(a) {
 			return true
