@@ -94,13 +94,14 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-// renewIn is the time until half of the lifetime has passed, ±1 % so that
-// replicas do not ask all at once.
+// renewIn is half of the time that a certificate received now still has, ±1 % so
+// that replicas do not ask all at once. It is not counted from NotBefore, which
+// lies in the past for the sake of clocks that are behind: short-lived
+// certificates would be renewed without pause.
 func renewIn(w *Workload, now time.Time) time.Duration {
-	life := w.NotAfter.Sub(w.NotBefore)
-	half := w.NotBefore.Add(life / 2)
-	jitter := time.Duration((rand.Float64() - 0.5) * 0.02 * float64(life))
-	return max(half.Add(jitter).Sub(now), time.Second/2)
+	left := w.NotAfter.Sub(now)
+	jitter := time.Duration((rand.Float64() - 0.5) * 0.02 * float64(left))
+	return max(left/2+jitter, time.Second/2)
 }
 
 func (k *Keeper) renew(ctx context.Context) (*Workload, error) {
