@@ -103,7 +103,7 @@ func findEnvoy() (string, error) {
 		return path, nil
 	}
 	if cache, err := os.UserCacheDir(); err == nil {
-		if path := cache + "/meshctl-ci/envoy/_bin/envoy"; isFile(path) {
+		if path := cache + "/meshctl-ci/envoy/envoy"; isFile(path) {
 			return path, nil
 		}
 	}

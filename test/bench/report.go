@@ -220,7 +220,7 @@ func (r *report) method(b *strings.Builder) {
 		b.WriteString("\n")
 	}
 	b.WriteString(`- A closed loop compares at different throughputs, and a proxy that is busier batches more: look at the paced points too. Latencies of closed loops say little; those of paced points count from when the request was due, and p99 on a machine of two processors is a direction only.
-- In Envoy's favour: a real sidecar's Envoy also runs Istio's statistics and metadata exchange, which stock builds lack. In ours: 'requests' repeat their headers, which suits HTTP/2's compression on both sides.
+- In Envoy's favour: a real sidecar's Envoy also runs Istio's statistics and metadata exchange, which stock builds lack. In ours: requests repeat their headers, which suits HTTP/2's compression on both sides.
 - Not measured yet: streaming gRPC, access logs, resumed handshakes, chunked bodies, the chain of two sidecars, 10,000 idle connections under load, Envoy as its FAQ tunes it, change of configuration under load, several workers.
 
 `)
