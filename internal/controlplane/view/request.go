@@ -26,13 +26,19 @@ type clusterRequest struct {
 	id      string
 	dialect mesh.Dialect
 	upstream
+	// noCapture: the client does not know the address that was called.
+	noCapture bool
 }
 
 func (r *clusterRequest) CollectionKey() string        { return r.id }
 func (r *clusterRequest) Equal(o *clusterRequest) bool { return r.id == o.id }
 
-func newClusterRequest(d mesh.Dialect, u upstream) *clusterRequest {
-	return &clusterRequest{"cluster|" + string(d) + "|" + u.key(), d, u}
+func newClusterRequest(d mesh.Dialect, u upstream, noCapture bool) *clusterRequest {
+	id := "cluster|" + string(d) + "|" + u.key()
+	if noCapture {
+		id += "|no-capture"
+	}
+	return &clusterRequest{id, d, u, noCapture}
 }
 
 // loadRequest asks for the load assignments of a service, all ports and subsets.

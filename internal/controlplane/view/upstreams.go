@@ -55,13 +55,15 @@ func (v *View) clusterBundles(requests collection.Collection[*clusterRequest]) c
 		}
 		b := &Bundle{Key: r.id}
 		b.blame(up.policy.Origin(), up.service.Origin)
-		in := xdsgen.ClusterInput{Common: common, Service: up.service, Policy: up.policy, Credentials: r.credentials}
+		in := xdsgen.ClusterInput{Common: common, Service: up.service, Policy: up.policy, Credentials: r.credentials, NoCapture: r.noCapture}
 		if ids, ok := collection.Fetch(c, v.m.Identities, up.service.CollectionKey()); ok {
 			in.ServiceAccounts = ids.IDs
 		}
 		modes := v.inboundModes(c, up.service)
 		var set *mesh.EndpointSet
-		if up.service.Resolution == mesh.ResolveDNS || up.service.Resolution == mesh.ResolveDNSRoundRobin {
+		// Names are part of the cluster; and whether the endpoints of a headless
+		// service speak mTLS can be said only for all of them.
+		if up.service.Resolution == mesh.ResolveDNS || up.service.Resolution == mesh.ResolveDNSRoundRobin || up.service.Headless {
 			set, _ = collection.Fetch(c, v.m.Endpoints, up.service.CollectionKey())
 		}
 		eachCluster(up, func(p mesh.Port, subset string) {

@@ -77,13 +77,27 @@ func rbacRules(c Common, policies []*mesh.AuthorizationPolicy, action rbacv3.RBA
 	out := &rbacv3.RBAC{Action: action, Policies: map[string]*rbacv3.Policy{}}
 	for _, p := range policies {
 		t := ruleTranslator{Common: c, namespace: p.Origin.Namespace, tcp: tcp, widen: action == rbacv3.RBAC_DENY}
+		before := len(out.Policies)
 		for i, r := range p.Spec.GetRules() {
 			if x := t.rule(r); x != nil {
 				out.Policies[fmt.Sprintf("ns[%s]-policy[%s]-rule[%d]", p.Origin.Namespace, p.Origin.Name, i)] = x
 			}
 		}
+		if action == rbacv3.RBAC_ALLOW && len(out.Policies) == before {
+			out.Policies[fmt.Sprintf("ns[%s]-policy[%s]-rule[none]", p.Origin.Namespace, p.Origin.Name)] = nothing()
+		}
 	}
 	return out
+}
+
+// nothing never holds. It stands for an ALLOW policy that admits nobody, so that
+// whoever looks for what refused a request finds its name.
+func nothing() *rbacv3.Policy {
+	never := &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: &rbacv3.Permission{Rule: &rbacv3.Permission_Any{Any: true}}}}
+	return &rbacv3.Policy{
+		Permissions: []*rbacv3.Permission{never},
+		Principals:  []*rbacv3.Principal{{Identifier: &rbacv3.Principal_Any{Any: true}}},
+	}
 }
 
 // ruleTranslator translates the rules of one policy.

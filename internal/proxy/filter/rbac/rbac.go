@@ -2,6 +2,9 @@
 package rbac
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/meshctl/meshctl/internal/proxy/filter"
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
 )
@@ -11,14 +14,42 @@ type rbac struct {
 	name     string
 	cfg      *snapshot.RBAC
 	disabled bool
+	none     map[*snapshot.RBAC]string // see unmatched; this worker's own
 }
 
 // New makes the filter.
 func New(name string, cfg *snapshot.RBAC, disabled bool) filter.Filter {
-	return &rbac{name: name, cfg: cfg, disabled: disabled}
+	return &rbac{name: name, cfg: cfg, disabled: disabled, none: map[*snapshot.RBAC]string{}}
 }
 
 var denied = []byte("RBAC: access denied")
+
+// unmatched names what refused a request that no ALLOW policy admits: "none", as
+// Envoy says, with the policies that were asked, each once.
+func (f *rbac) unmatched(cfg *snapshot.RBAC) string {
+	if s, ok := f.none[cfg]; ok {
+		return s
+	}
+	var names []string
+	for i := range cfg.Rules.Policies {
+		n, _, _ := strings.Cut(cfg.Rules.Policies[i].Name, "-rule[")
+		if n != "" && !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	s := "none"
+	if len(names) > 0 {
+		if len(names) > maxNamed {
+			names = append(names[:maxNamed], "...")
+		}
+		s = "none_of:" + strings.Join(names, ",")
+	}
+	f.none[cfg] = s
+	return s
+}
+
+// maxNamed bounds the policies named in a log line.
+const maxNamed = 5
 
 // Request refuses what the policies do not let pass, 403. Details name the
 // policy that decided, as Envoy's do: rbac_access_denied_matched_policy[name].
@@ -34,9 +65,9 @@ func (f *rbac) Request(x *filter.Exchange) filter.Verdict {
 	if d.Allowed {
 		return filter.Continue
 	}
-	name := "none"
-	if d.Matched {
-		name = d.Policy
+	name := d.Policy
+	if !d.Matched {
+		name = f.unmatched(cfg)
 	}
 	x.Control.Reply(filter.Reply{
 		Status: 403, Body: denied, GRPCStatus: 7,
