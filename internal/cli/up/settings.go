@@ -20,7 +20,7 @@ import (
 
 // settings turns options into what the mesh's processes are told.
 func (o *Options) settings() (local.Settings, error) {
-	extra := localmesh.Extra{NoIngress: o.NoIngress}
+	extra := localmesh.Extra{NoIngress: o.NoIngress, ProxyPath: meshproxy()}
 	if o.CertTTL != 24*time.Hour {
 		extra.CertTTL = o.CertTTL
 	}
@@ -48,6 +48,20 @@ func (o *Options) settings() (local.Settings, error) {
 	return local.Settings{
 		Name: o.Name, Folder: folder, Publish: publish, Closed: o.Closed, Extra: raw, LogLevel: o.LogLevel,
 	}, nil
+}
+
+// meshproxy is the proxy program beside this one, which needs less memory in each
+// pod than this executable under its name; "" if there is none.
+func meshproxy() string {
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	path := filepath.Join(filepath.Dir(self), "meshproxy")
+	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() || st.Mode().Perm()&0o111 == 0 {
+		return ""
+	}
+	return path
 }
 
 // sources are the folder that programs are found from, and the manifests when
