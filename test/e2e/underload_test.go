@@ -184,7 +184,7 @@ var podTemplate = regexp.MustCompile(`(?m)^  template:\n    metadata:\n`)
 const shortLived = `  template:
     metadata:
       annotations:
-        proxy.istio.io/config: '{"proxyMetadata": {"SECRET_TTL": "40s"}}'
+        proxy.istio.io/config: '{"proxyMetadata": {"SECRET_TTL": "30s"}}'
 `
 
 // Certificates are renewed several times under load: no request fails, and no
@@ -223,6 +223,9 @@ func testRotation(t *testing.T, m *mesh) {
 	r := stop()
 	t.Logf("%d new certificates, %d requests, p99 %s, slowest %s", renewed, r.Requests, r.Latency.P99, r.Latency.Max)
 	noFailures(t, r, 1000)
+	if d := time.Duration(r.Elapsed); d < 10*time.Second {
+		t.Errorf("certificates of 30 s were renewed twice within %s", d)
+	}
 }
 
 var serial = regexp.MustCompile(`"serial_number": *"([0-9a-fA-F]+)"`)
