@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meshctl/meshctl/internal/cli/analyze"
 	"github.com/meshctl/meshctl/internal/cli/apply"
 	"github.com/meshctl/meshctl/internal/cli/deletion"
 	"github.com/meshctl/meshctl/internal/cli/down"
@@ -17,8 +18,10 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/logs"
 	"github.com/meshctl/meshctl/internal/cli/proxyconfig"
 	"github.com/meshctl/meshctl/internal/cli/proxystatus"
+	settingscmd "github.com/meshctl/meshctl/internal/cli/settings"
 	"github.com/meshctl/meshctl/internal/cli/status"
 	"github.com/meshctl/meshctl/internal/cli/up"
+	"github.com/meshctl/meshctl/internal/cli/validate"
 	"github.com/meshctl/meshctl/internal/cli/version"
 	"github.com/meshctl/meshctl/internal/settings"
 )
@@ -34,12 +37,14 @@ const (
 // commands is every command, by group, in the order of help.
 func commands(e *env.Env) map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
-		groupMesh:    {up.NewCmd(e, nil), down.NewCmd(e, nil), status.NewCmd(e, nil)},
-		groupObjects: {apply.NewCmd(e, nil), deletion.NewCmd(e, nil), get.NewCmd(e, nil)},
+		groupMesh: {up.NewCmd(e, nil), down.NewCmd(e, nil), status.NewCmd(e, nil)},
+		groupObjects: {
+			apply.NewCmd(e, nil), deletion.NewCmd(e, nil), get.NewCmd(e, nil), validate.NewCmd(e, nil), analyze.NewCmd(e, nil),
+		},
 		groupLook: {
 			proxystatus.NewCmd(e, nil), proxyconfig.NewCmd(e), logs.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),
 		},
-		groupOther: {version.NewCmd(e, nil), newOptions(e)},
+		groupOther: {version.NewCmd(e, nil), settingscmd.NewCmd(e), newOptions(e)},
 	}
 }
 

@@ -12,6 +12,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,6 +22,9 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 )
+
+// maxFile bounds the configuration file.
+const maxFile = 1 << 20
 
 // Settings of one run of meshctl.
 type Settings struct {
@@ -36,8 +40,8 @@ type Settings struct {
 
 // Key is one thing that can be set.
 type Key struct {
-	Name    string
-	Flag    string // its command line flag
+	Name    string // in the file
+	Flag    string // on the command line
 	Default string
 	Help    string
 }
@@ -49,6 +53,24 @@ func Keys() []Key {
 		{"namespace", "namespace", "", "namespace of the objects you name"},
 		{"istio-namespace", "istioNamespace", "istio-system", "namespace of the control plane"},
 		{"kubeconfig", "kubeconfig", "", "kubeconfig file"},
+	}
+}
+
+// Variable is the key's name in the environment.
+func (k Key) Variable() string {
+	return "MESHCTL_" + strings.ToUpper(strings.ReplaceAll(k.Name, "-", "_"))
+}
+
+// variables are all names in the environment that count, the weakest first.
+// istioctl makes them of the flag's name.
+func (k Key) variables() []string {
+	return []string{"ISTIOCTL_" + strings.ToUpper(k.Flag), k.Variable()}
+}
+
+// Values are the values by key.
+func (s Settings) Values() map[string]string {
+	return map[string]string{
+		"context": s.Context, "namespace": s.Namespace, "istio-namespace": s.IstioNamespace, "kubeconfig": s.Kubeconfig,
 	}
 }
 
@@ -71,8 +93,7 @@ func System() Surroundings {
 func Load(flags *pflag.FlagSet, around Surroundings) (Settings, error) {
 	env := environ(around.Environ())
 	v := viper.New()
-	s := Settings{Origin: map[string]string{}}
-	s.File = env["MESHCTL_CONFIG"]
+	s := Settings{Origin: map[string]string{}, File: env["MESHCTL_CONFIG"]}
 	named := s.File != ""
 	if !named && around.Home != "" {
 		s.File = filepath.Join(around.Home, "meshctl", "config.yaml")
@@ -85,11 +106,7 @@ func Load(flags *pflag.FlagSet, around Surroundings) (Settings, error) {
 		return s, err
 	}
 	for _, k := range Keys() {
-		for _, prefix := range []string{"ISTIOCTL_", "MESHCTL_"} {
-			name := prefix + strings.ToUpper(strings.ReplaceAll(k.Flag, "-", "_"))
-			if dashed := prefix + strings.ToUpper(strings.ReplaceAll(k.Name, "-", "_")); env[dashed] != "" {
-				name = dashed
-			}
+		for _, name := range k.variables() {
 			if env[name] != "" {
 				v.Set(k.Name, env[name])
 				s.Origin[k.Name] = "environment " + name
@@ -123,7 +140,7 @@ func (s *Settings) readFile(v *viper.Viper, named bool) error {
 	}
 	defer f.Close()
 	v.SetConfigType("yaml")
-	if err := v.ReadConfig(f); err != nil {
+	if err := v.ReadConfig(io.LimitReader(f, maxFile)); err != nil {
 		return fmt.Errorf("read settings %s: %w", s.File, err)
 	}
 	var known []string

@@ -2,6 +2,7 @@ package env
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	"github.com/meshctl/meshctl/internal/diag"
@@ -19,11 +20,8 @@ func (e *Env) SayFindings(ds []diag.Diagnostic) {
 func FindingText(d diag.Diagnostic, paint func(stdio.Style, string) string) string {
 	style := map[diag.Severity]stdio.Style{diag.Error: stdio.Red, diag.Warning: stdio.Yellow, diag.Info: stdio.Blue}[d.Severity]
 	text := paint(style, d.Severity.String()) + " [" + d.Code + "]"
-	if o := d.Object.String(); o != "" {
-		text += " (" + o + ")"
-	}
-	if !d.Pos.IsZero() {
-		text += " " + d.Pos.String()
+	if where := strings.TrimSpace(d.Object.String() + " " + d.Pos.String()); where != "" {
+		text += " (" + where + ")"
 	}
 	if d.Field != "" {
 		text += " " + d.Field + ":"
