@@ -209,6 +209,9 @@ func (u *attempt) OnData(b []byte, end bool) {
 	x.moved = x.s.w.Now()
 	x.UpstreamBytes += uint64(len(b))
 	x.BytesSent += uint64(len(b))
+	if x.GRPC {
+		x.ResponseMessages += x.respMsgs.count(b)
+	}
 	if end {
 		u.gotAll = true
 	}

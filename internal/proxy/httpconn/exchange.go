@@ -38,6 +38,8 @@ type exchange struct {
 	// there, and for a retry.
 	body     []byte
 	bodyLost bool // too long to be kept: no retry is possible
+	reqMsgs  messageCounter
+	respMsgs messageCounter
 	trailers header.List
 	hasTrail bool
 	reqEnd   bool // the request has come to its end
@@ -124,6 +126,7 @@ func (x *exchange) recycle() {
 	clear(x.shadows)
 	x.shadows = x.shadows[:0]
 	x.rq = route.Request{}
+	x.reqMsgs, x.respMsgs = messageCounter{}, messageCounter{}
 	x.Exchange.Reset()
 }
 
@@ -215,6 +218,9 @@ func (x *exchange) Resume() {
 func (x *exchange) OnData(b []byte, end bool) {
 	x.moved = x.s.w.Now()
 	x.BytesReceived += uint64(len(b))
+	if x.GRPC {
+		x.RequestMessages += x.reqMsgs.count(b)
+	}
 	if end {
 		x.requestEnded()
 	}
