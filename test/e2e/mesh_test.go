@@ -166,21 +166,18 @@ func (m *mesh) settled(t *testing.T) {
 }
 
 // await waits until the mesh is as done says, looking after each event.
-func (m *mesh) await(t *testing.T, what string, done func(api.Status) bool) api.Status {
+func (m *mesh) await(t *testing.T, what string, done func(api.Status) bool) {
 	t.Helper()
-	var last api.Status
 	eventually(t, what, func() error {
 		s, err := m.Status(t.Context())
 		if err != nil {
 			return err
 		}
-		last = s
 		if !done(s) {
 			return fmt.Errorf("the mesh is %s; waiting for %v; failed: %v", s.State, s.Waiting, s.Failed)
 		}
 		return nil
 	})
-	return last
 }
 
 // eventually asks again until check finds nothing wrong.
