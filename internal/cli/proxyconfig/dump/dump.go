@@ -53,7 +53,10 @@ func Parse(data []byte) (*Dump, error) {
 			Dump     json.RawMessage   `json:"config_dump"` // ours
 			Clusters json.RawMessage   `json:"clusters"`
 		}
-		if err := in.Decode(&doc); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if err := in.Decode(&doc); errors.As(err, &wrong) {
+			return nil, ErrForeign
+		} else if err != nil {
 			return nil, fmt.Errorf("read proxy dump: %w", err)
 		}
 		switch {
@@ -109,7 +112,7 @@ func (d *Dump) addConfigs(configs []json.RawMessage) error {
 			Type string `json:"@type"`
 		}
 		if err := json.Unmarshal(c, &head); err != nil {
-			return fmt.Errorf("read proxy dump: %w", err)
+			return fmt.Errorf("read proxy dump: %w", plain(err))
 		}
 		var err error
 		switch head.Type[strings.LastIndexByte(head.Type, '.')+1:] {
@@ -131,10 +134,19 @@ func (d *Dump) addConfigs(configs []json.RawMessage) error {
 			d.bootstrap = b.Bootstrap
 		}
 		if err != nil {
-			return fmt.Errorf("read proxy dump, %s: %w", head.Type, err)
+			return fmt.Errorf("read proxy dump, %s: %w", head.Type, plain(err))
 		}
 	}
 	return nil
+}
+
+// plain says in JSON's words, not in Go's, what does not fit.
+func plain(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("a %s where none belongs, at byte %d", wrong.Value, wrong.Offset)
+	}
+	return err
 }
 
 // states are the prefixes of a section's lists.
@@ -166,12 +178,12 @@ func resources(section json.RawMessage, field string) ([]Resource, error) {
 		}
 		var entries []json.RawMessage
 		if err := json.Unmarshal(lists[key], &entries); err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
+			return nil, fmt.Errorf("%s: %w", key, plain(err))
 		}
 		for _, e := range entries {
 			all, err := readEntry(e, field, s.state)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", key, err)
+				return nil, fmt.Errorf("%s: %w", key, plain(err))
 			}
 			out = append(out, all...)
 		}
