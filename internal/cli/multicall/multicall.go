@@ -16,6 +16,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli"
 	"github.com/meshctl/meshctl/internal/local"
 	"github.com/meshctl/meshctl/internal/localmesh"
+	"github.com/meshctl/meshctl/internal/meshd"
 	"github.com/meshctl/meshctl/internal/version"
 	"github.com/meshctl/meshctl/samples/bookinfo/app"
 )
@@ -27,8 +28,15 @@ type program func(args []string) int
 func programs() map[string]program {
 	return map[string]program{
 		"meshproxy": func(args []string) int { return agent.Main(args, version.Get()) },
+		"meshd":     func(args []string) int { return meshd.Main(args, os.Stderr) },
 		"bookinfo":  func(args []string) int { return app.Main(args, os.Stdout, os.Stderr, os.Getenv) },
 	}
+}
+
+// find looks a program up by what a process was called.
+func find(argv0 string) (program, bool) {
+	p, ok := programs()[filepath.Base(argv0)]
+	return p, ok
 }
 
 // Main runs the program that args[0] names; any other name is meshctl's. Processes
@@ -37,7 +45,7 @@ func Main(args []string) int {
 	if code, handled := local.MaybeReexec(args, local.Hooks{Node: localmesh.Hook}); handled {
 		return code
 	}
-	if run, ok := programs()[filepath.Base(args[0])]; ok {
+	if run, ok := find(args[0]); ok {
 		return run(args[1:])
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	kubejson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/util/jsonpath"
 	"sigs.k8s.io/yaml"
 
@@ -165,7 +166,8 @@ func writePath(w io.Writer, path string, value any) error {
 		return fmt.Errorf("print by jsonpath: %w", err)
 	}
 	var plain any
-	if err := json.Unmarshal(b, &plain); err != nil {
+	// Whole numbers stay whole, as kubectl's filters expect.
+	if err := kubejson.Unmarshal(b, &plain); err != nil {
 		return fmt.Errorf("print by jsonpath: %w", err)
 	}
 	var out bytes.Buffer
