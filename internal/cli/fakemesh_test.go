@@ -221,6 +221,8 @@ func (m *fakeMesh) admin(req *http.Request) []byte {
 	switch req.URL.Path {
 	case "/config_dump":
 		return m.file("config_dump.json")
+	case "/server_info":
+		return []byte(`{"command_line_options": {"log_level": "error"}}`)
 	case "/clusters":
 		return m.file("clusters.json")
 	}

@@ -2,6 +2,7 @@ package proxyconfig
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,7 +15,8 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 )
 
-// defaultLevel is what --reset sets: Istio's default of proxies.
+// defaultLevel is what --reset sets where a proxy does not say what it was
+// started with: Istio's default.
 const defaultLevel = "warning"
 
 // levels are Envoy's, from the most to the least talkative.
@@ -43,19 +45,16 @@ func newLog(e *env.Env) *cobra.Command {
 			if reset && level != "" {
 				return exit.Usagef("--level and --reset exclude each other")
 			}
-			if reset {
-				level = defaultLevel
-			}
 			queries, err := levelQueries(level)
 			if err != nil {
 				return err
 			}
-			return t.log(cmd.Context(), queries)
+			return t.log(cmd.Context(), queries, reset)
 		},
 	}
 	t.addFlags(cmd, false)
 	cmd.Flags().StringVar(&level, "level", "", "`level`, or LOGGER:LEVEL[,LOGGER:LEVEL...]")
-	cmd.Flags().BoolVarP(&reset, "reset", "r", false, "set all to "+defaultLevel)
+	cmd.Flags().BoolVarP(&reset, "reset", "r", false, "set all to what the proxy was started with")
 	_ = cmd.RegisterFlagCompletionFunc("level", cobra.FixedCompletions(levels(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -86,13 +85,39 @@ type logger struct {
 	Level  string `json:"level"`
 }
 
-func (t *Target) log(ctx context.Context, queries []string) error {
+// startLevel is the level that a proxy was started with.
+func (p proxy) startLevel(ctx context.Context) (string, error) {
+	body, err := p.call(ctx, http.MethodGet, "/server_info")
+	if err != nil {
+		return "", err
+	}
+	var info struct {
+		Options struct {
+			Level string `json:"log_level"`
+		} `json:"command_line_options"`
+	}
+	if json.Unmarshal(body, &info) != nil || !slices.Contains(levels(), info.Options.Level) {
+		return defaultLevel, nil
+	}
+	return info.Options.Level, nil
+}
+
+func (t *Target) log(ctx context.Context, queries []string, reset bool) error {
 	proxies, err := t.proxies(ctx)
 	if err != nil {
 		return err
 	}
 	rows := []logger{}
 	for _, p := range proxies {
+		if reset {
+			level, err := p.startLevel(ctx)
+			if err != nil {
+				return err
+			}
+			if queries, err = levelQueries(level); err != nil {
+				return err
+			}
+		}
 		var body []byte
 		for _, q := range queries {
 			if body, err = p.call(ctx, http.MethodPost, q); err != nil {

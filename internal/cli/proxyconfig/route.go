@@ -1,9 +1,11 @@
 package proxyconfig
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,7 +76,9 @@ func routeView(name string, verbose bool) view {
 // shownDomains is how many of a virtual host are printed, as istioctl does.
 const shownDomains = 2
 
+// domains shows the shortest names first: those that people use.
 func domains(all []string) string {
+	all = slices.SortedStableFunc(slices.Values(all), func(a, b string) int { return cmp.Compare(len(a), len(b)) })
 	if len(all) <= shownDomains {
 		return strings.Join(all, ", ")
 	}

@@ -3,6 +3,7 @@ package up
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -41,7 +42,7 @@ func (p *progress) event(e api.Event) {
 	}
 	what := label
 	if what == "" {
-		what = strings.TrimPrefix(e.Object, "Pod ")
+		what = workload(strings.TrimPrefix(e.Object, "Pod "))
 	}
 	if e.Kind == "Published" {
 		what = "port " + e.Object
@@ -53,6 +54,12 @@ func (p *progress) event(e api.Event) {
 	line := fmt.Sprintf("%s %6s  %-44s %s", mark, seconds(p.env.Now().Sub(p.start)), what, io.ErrPaint(stdio.Dim, detail))
 	io.Sayf("%s\n", strings.TrimRight(line, " "))
 }
+
+// podSuffix is what a Deployment's pods have after its name.
+var podSuffix = regexp.MustCompile(`-[a-z0-9]{6,10}-[a-z0-9]{5}$`)
+
+// workload shortens a pod's name to what people call it.
+func workload(pod string) string { return podSuffix.ReplaceAllString(pod, "") }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
 
