@@ -1,8 +1,13 @@
 package cli
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/meshctl/meshctl/internal/cli/stdio"
 )
 
 // helpTemplate begins with examples: they are what most people look for.
@@ -29,10 +34,20 @@ Commands:{{range $cmds}}{{if .IsAvailableCommand}}
   {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
 
 Flags:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+{{.LocalFlags.FlagUsagesWrapped WIDTH | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
 
 "meshctl options" lists the flags that all commands share.{{end}}
 `
+
+// usageFor is the template for a terminal's width; text is not broken beyond
+// what reads well, and not at all in pipes.
+func usageFor(io *stdio.Streams) string {
+	width := 0
+	if io.OutTTY {
+		width = min(io.Width(), 120)
+	}
+	return strings.ReplaceAll(usageTemplate, "WIDTH", strconv.Itoa(width))
+}
 
 // nearestFlag is the flag whose name differs least from what was typed, "" when
 // none is near.

@@ -95,7 +95,7 @@ runs a whole mesh by itself: no root, no cluster, no container engine.`,
 	root.SetCompletionCommandGroupID(groupOther)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpTemplate(helpTemplate)
-	root.SetUsageTemplate(usageTemplate)
+	root.SetUsageTemplate(usageFor(e.IO))
 	prepare(root)
 	return root
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	checks "github.com/meshctl/meshctl/internal/analyze"
-	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	"github.com/meshctl/meshctl/internal/diag"
@@ -57,9 +56,7 @@ func (o *Options) print(found []diag.Diagnostic) error {
 		})
 	}
 	io := o.Env.IO
-	for _, d := range found {
-		io.Printf("%s", env.FindingText(d, io.OutPaint))
-	}
+	o.Env.PrintFindings(found)
 	io.Sayf("%s\n", summary(found, io.ErrPaint))
 	return nil
 }

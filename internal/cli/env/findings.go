@@ -1,8 +1,8 @@
 package env
 
 import (
-	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	"github.com/meshctl/meshctl/internal/diag"
@@ -10,28 +10,63 @@ import (
 
 // SayFindings prints findings on standard error, each with its effect and fix.
 func (e *Env) SayFindings(ds []diag.Diagnostic) {
+	width := 0
+	if e.IO.ErrTTY {
+		width = e.IO.Width()
+	}
 	for _, d := range ds {
-		e.IO.Sayf("%s", FindingText(d, e.IO.ErrPaint))
+		e.IO.Sayf("%s", findingText(d, e.IO.ErrPaint, width))
 	}
 }
 
-// FindingText is a finding in istioctl's form, with its place, what it does to
-// traffic and the next step.
-func FindingText(d diag.Diagnostic, paint func(stdio.Style, string) string) string {
-	style := map[diag.Severity]stdio.Style{diag.Error: stdio.Red, diag.Warning: stdio.Yellow, diag.Info: stdio.Blue}[d.Severity]
-	text := paint(style, d.Severity.String()) + " [" + d.Code + "]"
+// PrintFindings prints findings as data.
+func (e *Env) PrintFindings(ds []diag.Diagnostic) {
+	width := 0
+	if e.IO.OutTTY {
+		width = e.IO.Width()
+	}
+	for _, d := range ds {
+		e.IO.Printf("%s", findingText(d, e.IO.OutPaint, width))
+	}
+}
+
+// findingText is a finding in istioctl's form, with its place, what it does to
+// traffic and the next step. In pipes (width 0) each part is one line.
+func findingText(d diag.Diagnostic, paint func(stdio.Style, string) string, width int) string {
+	severity := d.Severity.String()
+	text := severity + " [" + d.Code + "]"
 	if where := strings.TrimSpace(d.Object.String() + " " + d.Pos.String()); where != "" {
 		text += " (" + where + ")"
 	}
 	if d.Field != "" {
 		text += " " + d.Field + ":"
 	}
-	text += " " + d.Message + "\n"
+	text = wrap(text+" "+d.Message, "    ", width)
+	style := map[diag.Severity]stdio.Style{diag.Error: stdio.Red, diag.Warning: stdio.Yellow, diag.Info: stdio.Blue}[d.Severity]
+	text = paint(style, severity) + strings.TrimPrefix(text, severity) + "\n"
 	if d.Effect != "" {
-		text += fmt.Sprintf("    effect: %s\n", d.Effect)
+		text += wrap("    effect: "+d.Effect, "            ", width) + "\n"
 	}
 	if d.Fix != "" {
-		text += fmt.Sprintf("    fix:    %s\n", d.Fix)
+		text += wrap("    fix:    "+d.Fix, "            ", width) + "\n"
 	}
 	return text
+}
+
+// wrap breaks text between words so that lines fit, and indents all but the first.
+func wrap(text, indent string, width int) string {
+	if width <= len(indent)+20 {
+		return text
+	}
+	var b strings.Builder
+	line := "" // not yet written
+	for word := range strings.SplitAfterSeq(text, " ") {
+		fits := utf8.RuneCountInString(line+strings.TrimRight(word, " ")) <= width
+		if !fits && len(line) > len(indent) {
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+			line = indent
+		}
+		line += word
+	}
+	return b.String() + line
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/stdio"
+	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/local/api"
 )
 
@@ -109,11 +110,29 @@ func (o *Options) print(s api.Status) error {
 	list(io, "failed", s.Failed)
 	if len(s.Diagnostics) > 0 {
 		io.Printf("\n")
-		for _, d := range s.Diagnostics {
-			io.Printf("%s", env.FindingText(d, io.OutPaint))
-		}
+		o.Env.PrintFindings(alike(s.Diagnostics))
 	}
 	return nil
+}
+
+// alike joins notes that say the same of several objects.
+func alike(ds []diag.Diagnostic) []diag.Diagnostic {
+	var out []diag.Diagnostic
+	first := map[[3]string]int{}
+	more := map[int]int{}
+	for _, d := range ds {
+		key := [3]string{d.Code, d.Field, d.Message}
+		if i, ok := first[key]; ok && d.Severity == diag.Info {
+			more[i]++
+			continue
+		}
+		first[key] = len(out)
+		out = append(out, d)
+	}
+	for i, n := range more {
+		out[i].Message += fmt.Sprintf(" (and so for %d more)", n)
+	}
+	return out
 }
 
 func publication(p api.Publication) string {

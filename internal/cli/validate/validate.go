@@ -108,8 +108,6 @@ func (o *Options) print(results []result) {
 			objects = "object"
 		}
 		io.Printf("%s %s %s (%d %s read)\n", mark, r.File, word, r.Objects, objects)
-		for _, d := range r.Findings {
-			io.Printf("%s", env.FindingText(d, io.OutPaint))
-		}
+		o.Env.PrintFindings(r.Findings)
 	}
 }
