@@ -97,24 +97,42 @@ func (s *Server) Table() map[string]nametable.Table {
 	return out
 }
 
+// anyPort is how often a pair of ports is looked for when the address names none:
+// a port that is free for UDP may be taken for TCP.
+const anyPort = 20
+
 // Listen opens the sockets; it returns the address in use.
 func (s *Server) Listen(ctx context.Context) (netip.AddrPort, error) {
-	var lc net.ListenConfig
-	pc, err := lc.ListenPacket(ctx, "udp", s.o.Addr.String())
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("listen for DNS on udp %s: %w", s.o.Addr, err)
+	pc, ln, err := s.listenBoth(ctx)
+	for try := 1; err != nil && s.o.Addr.Port() == 0 && try < anyPort; try++ {
+		pc, ln, err = s.listenBoth(ctx)
 	}
-	at := pc.LocalAddr().(*net.UDPAddr).AddrPort()
-	ln, err := lc.Listen(ctx, "tcp", at.String())
 	if err != nil {
-		_ = pc.Close()
-		return netip.AddrPort{}, fmt.Errorf("listen for DNS on tcp %s: %w", at, err)
+		return netip.AddrPort{}, err
 	}
 	h := dns.HandlerFunc(s.serve)
 	s.udp = &dns.Server{PacketConn: pc, Handler: h, UDPSize: dns.DefaultMsgSize}
 	s.tcp = &dns.Server{Listener: ln, Handler: h, ReadTimeout: forwardTimeout, MaxTCPQueries: 128,
 		IdleTimeout: func() time.Duration { return 10 * time.Second }}
-	return at, nil
+	return addressOf(pc), nil
+}
+
+func addressOf(pc net.PacketConn) netip.AddrPort { return pc.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// listenBoth opens UDP and TCP on one port.
+func (s *Server) listenBoth(ctx context.Context) (net.PacketConn, net.Listener, error) {
+	var lc net.ListenConfig
+	pc, err := lc.ListenPacket(ctx, "udp", s.o.Addr.String())
+	if err != nil {
+		return nil, nil, fmt.Errorf("listen for DNS on udp %s: %w", s.o.Addr, err)
+	}
+	at := addressOf(pc)
+	ln, err := lc.Listen(ctx, "tcp", at.String())
+	if err != nil {
+		_ = pc.Close()
+		return nil, nil, fmt.Errorf("listen for DNS on tcp %s: %w", at, err)
+	}
+	return pc, ln, nil
 }
 
 // Serve answers until ctx ends; Listen must have been called.
