@@ -60,7 +60,8 @@ func points() []point {
 // measured is what came out at one point, a sample of each proxy in each round.
 type measured struct {
 	point
-	rounds [2][]sample
+	rounds   [2][]sample
+	repeated [2]int // windows thrown away
 }
 
 // sample is one window.
@@ -88,7 +89,7 @@ func (b *bed) measure(ctx context.Context) ([]*measured, error) {
 				order = []kind{envoy, native}
 			}
 			for _, k := range order {
-				s, err := b.sampleAgain(ctx, m.point, b.proxies[k])
+				s, err := b.sampleAgain(ctx, m, b.proxies[k])
 				if err != nil {
 					return nil, fmt.Errorf("measure %s of %s: %w", m.name, k, err)
 				}
@@ -102,13 +103,14 @@ func (b *bed) measure(ctx context.Context) ([]*measured, error) {
 }
 
 // sampleAgain gives a window that failed two more chances: on a busy machine the
-// generator may not get the time to send what is due. It says so.
-func (b *bed) sampleAgain(ctx context.Context, pt point, p *proxyUnderTest) (s sample, err error) {
+// generator may not get the time to send what is due. The report says so.
+func (b *bed) sampleAgain(ctx context.Context, m *measured, p *proxyUnderTest) (s sample, err error) {
 	for range 3 {
-		if s, err = b.sample(ctx, pt, p); err == nil || ctx.Err() != nil {
+		if s, err = b.sample(ctx, m.point, p); err == nil || ctx.Err() != nil {
 			return s, err
 		}
-		say("%s of %s: %v", pt.name, p.kind, err)
+		m.repeated[p.kind]++
+		say("%s of %s: %v", m.name, p.kind, err)
 	}
 	return s, err
 }
