@@ -75,6 +75,14 @@ func ownDir(path string) error {
 
 // make makes the directory, or fails when somebody else has put one there.
 func (p Paths) make() error {
+	err := p.makeOnce()
+	if errors.Is(err, os.ErrNotExist) { // the last other mesh has just ended and taken the base with it
+		err = p.makeOnce()
+	}
+	return err
+}
+
+func (p Paths) makeOnce() error {
 	base := filepath.Dir(p.Dir)
 	for _, dir := range []string{base, p.Dir} {
 		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {

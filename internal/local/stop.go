@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -30,6 +31,8 @@ func Stop(ctx context.Context, name string, patience time.Duration) (Stopped, er
 		patience = stopPatience + 10*time.Second
 	}
 	var result Stopped
+	// The folder of all meshes goes with the last one; not empty, it stays.
+	defer func() { _ = os.Remove(filepath.Dir(p.Dir)) }()
 	if _, err := os.Stat(p.Dir); errors.Is(err, os.ErrNotExist) {
 		return result, nil
 	}
