@@ -21,6 +21,9 @@ import (
 func explain(ctx context.Context, err error) error {
 	var known *exit.Error
 	if errors.As(err, &known) {
+		if ctx.Err() != nil && known.Code == exit.Unreachable {
+			return exit.New(exit.Interrupted, "interrupted") // it was us who hung up
+		}
 		return known
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

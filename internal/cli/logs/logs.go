@@ -124,8 +124,11 @@ func (o *Options) copy(ctx context.Context, m *env.Mesh, pods []api.Pod) error {
 		}
 	}
 	wg.Wait()
+	if ctx.Err() != nil {
+		return exit.Silent(exit.Interrupted)
+	}
 	for _, err := range errs {
-		if err != nil && ctx.Err() == nil {
+		if err != nil {
 			return err
 		}
 	}
