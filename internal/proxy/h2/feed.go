@@ -33,6 +33,12 @@ func (r *reader) release(p *Pool) {
 	r.partial = nil
 }
 
+// MidHead reports that the preface or a header block has begun and not ended.
+func (c *conn) MidHead() bool {
+	return c.state == readPreface || c.blocks.stream != 0 ||
+		c.state == readRest && c.frame.typ == frameHeaders
+}
+
 // Feed decodes b. It uses all of it, unless the output is backed up so far that
 // reading was paused.
 func (c *conn) Feed(b []byte) (int, error) {

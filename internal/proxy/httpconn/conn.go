@@ -152,7 +152,14 @@ func (h *Conn) watchHead(partial bool) {
 		h.partial = false
 		return
 	}
-	if partial && !h.partial {
+	// HTTP/2 takes in all that comes, and knows itself whether it is in a head.
+	if m, ok := h.codec.(interface{ MidHead() bool }); ok {
+		partial = m.MidHead()
+	}
+	switch {
+	case h.partial && !partial: // it was refused, or of a stream that is over already
+		h.armIdle()
+	case partial && !h.partial:
 		d := h.s.o.HeadTimeout
 		if t := h.mgr.HeadersTimeout; t > 0 {
 			d = t
