@@ -86,6 +86,11 @@ func (a *conn) startTLS(chain *snapshot.Chain) {
 		a.refuse(outcome{failure: "TLS_error:" + err.Error()})
 		return
 	}
+	if a.c.EOF() { // seen while sniffing, and not told again: the handshake would wait
+		a.counters.tlsFailed.Add(1)
+		a.refuse(outcome{failure: "TLS_error:the client closed before the handshake"})
+		return
+	}
 	d := chain.HandshakeTimeout
 	if d <= 0 {
 		d = a.w.m.o.HandshakeTimeout
