@@ -51,7 +51,7 @@ func startProxy(t *testing.T, k *keys, clusters []cluster, listeners []listen) m
 			time.Sleep(5 * time.Millisecond)
 		}
 		if n := p.Connections(); n != 0 {
-			t.Errorf("%d connections are left", n)
+			t.Errorf("%d connections are left of listeners %v", n, listeners)
 		}
 		cancel()
 		if err := <-done; err != nil {
