@@ -104,10 +104,24 @@ func (d *daemon) apply(r *http.Request) (any, error) {
 	return out, d.propagate(r.Context())
 }
 
-// propagate waits until a change has gone through the control plane.
+// patience is how long a change waits for the proxies to take it. One that
+// cannot be reached does not hold the answer up for longer; see PathWait.
+const patience = 2 * time.Second
+
+// propagate waits until a change has gone through the control plane, and for a
+// short while until the proxies have it: a request right after an answer should
+// be served by what was applied.
 func (d *daemon) propagate(ctx context.Context) error {
-	_, err := d.cp.Flush(ctx)
-	return err
+	gen, err := d.cp.Flush(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := d.cp.Server().Ledger().Wait(ctx, gen); err != nil {
+		d.log.Info("not every proxy has acknowledged the change yet", "err", err)
+	}
+	return nil
 }
 
 func changes(rs []static.Result) []meshapi.Change {

@@ -107,9 +107,6 @@ func findEnvoy() (string, error) {
 			return path, nil
 		}
 	}
-	if path := "/opt/envoy/envoy"; isFile(path) {
-		return path, nil
-	}
 	return "", errEnvoy
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
@@ -78,11 +79,19 @@ func (o *Options) already(ctx context.Context, s local.Settings) error {
 	return o.report(ctx, m, status, err)
 }
 
+// settle bounds the wait for proxies to acknowledge the first whole configuration.
+const settle = 5 * time.Second
+
 // report prints what there is now, and what is missing.
 func (o *Options) report(ctx context.Context, m *env.Mesh, status api.Status, err error) error {
 	var late *local.NotReadyError
 	if err != nil && !errors.As(err, &late) {
 		return err
+	}
+	if late == nil {
+		// Ready sidecars have a first configuration; let them have the whole before
+		// the first request is sent. Those that do not answer in time show in ps.
+		_ = m.API.Wait(ctx, settle)
 	}
 	o.sayFindings(status.Diagnostics)
 	printSummary(ctx, o.Env, m, status)
