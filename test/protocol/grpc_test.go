@@ -55,7 +55,8 @@ func TestGRPC(t *testing.T) {
 				{"server_streaming", interop.DoServerStreaming},
 				{"ping_pong", interop.DoPingPong},
 				{"empty_stream", interop.DoEmptyStream},
-				{"timeout_on_sleeping_server", interop.DoTimeoutOnSleepingServer},
+				// Without timeout_on_sleeping_server: the server resets at the same deadline,
+				// and whether that or the client's own timer is seen first is chance.
 				{"cancel_after_begin", interop.DoCancelAfterBegin},
 				{"cancel_after_first_response", interop.DoCancelAfterFirstResponse},
 				{"status_code_and_message", interop.DoStatusCodeAndMessage},

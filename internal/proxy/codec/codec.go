@@ -96,7 +96,8 @@ type Stream interface {
 	Protocol() Protocol
 }
 
-// Receiver gets the other half. Lists are the codec's: to keep one, Swap it.
+// Receiver gets the other half. Lists are the codec's: to keep one, Swap it. No
+// event comes after both halves have ended, be what was sent still on its way or not.
 type Receiver interface {
 	OnHeaders(h *header.List, end bool)
 	OnData(b []byte, end bool)

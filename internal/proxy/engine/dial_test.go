@@ -224,7 +224,8 @@ func TestAnswerBeforeBrokenPipe(t *testing.T) {
 func TestClosedEngine(t *testing.T) {
 	t.Parallel()
 	e := startEngine(t, Options{Workers: 2})
-	addr := listen(t, e, echoAccept)
+	// Of another engine: a worker that closes the other end first would be seen as a reset.
+	addr := listen(t, startEngine(t, Options{Workers: 1}), echoAccept)
 	again := make(chan error, 1)
 	d := dialOn(e, DialOptions{Addr: addr}, func(d *dialing) {
 		closed := d.hooks.closed

@@ -238,7 +238,7 @@ func TestFloodDataDribble(t *testing.T) {
 }
 
 // TestStalledStreamsExpire: a peer that never takes the end of an answer holds
-// its stream only for so long.
+// its stream only for so long. Their owners have ended, and hear nothing of it.
 func TestStalledStreamsExpire(t *testing.T) {
 	t.Parallel()
 	p := answering(t, 3, 10, codec.Limits{})
@@ -254,7 +254,9 @@ func TestStalledStreamsExpire(t *testing.T) {
 	if n := p.srv.ExpireStalled(10 * second); n != 1 || p.stat.Stalled != 1 || p.srv.Streams() != 2 {
 		t.Errorf("%d expired", n)
 	}
-	p.check("DATA 3 10\nRST_STREAM 1 CANCEL\n", "1 reset local_reset\n")
+	p.check("DATA 3 10\nRST_STREAM 1 CANCEL\n", "")
+	p.srv.Fail(codec.ResetConnectionEnded)
+	p.check("", "5 reset connection_ended\n")
 }
 
 func TestFloodStrayFrames(t *testing.T) {

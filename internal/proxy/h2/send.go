@@ -74,6 +74,7 @@ func (s *stream) SendData(b []byte, end bool) {
 		}
 	}
 	s.store(b)
+	s.release()
 	s.progress = c.opt.Now()
 	if s.pending > c.lim.HighWater {
 		s.above = true
@@ -92,6 +93,7 @@ func (s *stream) SendTrailers(h *header.List) {
 	if s.pending > 0 {
 		s.hasTrailers = true
 		s.trailers.CopyFrom(h)
+		s.release()
 		return
 	}
 	s.c.writeHeaders(s.id, h, true, trailers)

@@ -156,6 +156,16 @@ func (c *conn) endRemote(s *stream) {
 	if s.localDone {
 		c.closeStream(s)
 	}
+	s.release()
+}
+
+// release lets go of the owner once it has ended our half and has been told the
+// end of the other: what still waits for a window is no concern of its, and it may
+// serve another exchange by the time the peer takes it or leaves.
+func (s *stream) release() {
+	if s.localEnd && s.remoteEnd {
+		s.recv = discard{}
+	}
 }
 
 // endLocal notes that our half is written to its end.
