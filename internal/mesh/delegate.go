@@ -251,13 +251,12 @@ func qualify(spec *networking.VirtualService, namespace, clusterDomain string) {
 	}
 }
 
+// qualifyGateways keeps the order, by which findings name a field.
 func qualifyGateways(names []string, namespace string) []string {
 	if len(names) == 0 {
 		return []string{MeshGateway}
 	}
-	out := qualifyMatchGateways(names, namespace)
-	slices.Sort(out)
-	return slices.Compact(out)
+	return qualifyMatchGateways(names, namespace)
 }
 
 // qualifyMatchGateways leaves an empty list empty: no restriction.

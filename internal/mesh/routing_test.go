@@ -46,7 +46,7 @@ func TestResolveQualifies(t *testing.T) {
 	vs.Destinations(func(d *networking.Destination, _ mesh.Origin, path string) { hosts = append(hosts, path+"="+d.Host) })
 	for _, c := range []struct{ what, got, want string }{
 		{"hosts", strings.Join(vs.Hosts, " "), "reviews.ns.svc.cluster.local x.com"},
-		{"gateways", strings.Join(vs.Gateways, " "), "mesh ns/gw other/gw sys/old"},
+		{"gateways", strings.Join(vs.Gateways, " "), "ns/gw mesh other/gw sys/old"},
 		{"match", vs.Spec.Http[0].Match[0].Gateways[0], "ns/gw"},
 		{"destinations", strings.Join(hosts, " "), "spec.http[0].route[0].destination=reviews.ns.svc.cluster.local spec.http[0].mirror=copy.ns.svc.cluster.local " +
 			"spec.tls[0].route[0].destination=x.com spec.tcp[0].route[0].destination=db.ns.svc.cluster.local"},

@@ -18,7 +18,7 @@ const MeshGateway = "mesh"
 type VirtualService struct {
 	Origin   Origin
 	Hosts    []string
-	Gateways []string // sorted; MeshGateway or namespace/name
+	Gateways []string // as written; MeshGateway or namespace/name
 	ExportTo Visibility
 	// Spec has fully qualified destinations and no delegates left.
 	Spec *networking.VirtualService
