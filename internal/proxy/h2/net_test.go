@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/meshctl/meshctl/internal/proxy/codec"
 )
@@ -46,7 +47,18 @@ func (t *netTransport) run() {
 	t.change.Broadcast()
 	t.mu.Unlock()
 	wg.Wait()
+	t.linger()
 	t.conn.Close()
+}
+
+// linger takes what the peer still sends: closing with bytes unread resets the
+// connection, which may cost the peer our last frames.
+func (t *netTransport) linger() {
+	w, ok := t.conn.(*net.TCPConn)
+	if !ok || w.CloseWrite() != nil || w.SetReadDeadline(time.Now().Add(time.Second)) != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, w)
 }
 
 func (t *netTransport) readLoop() {
