@@ -33,7 +33,8 @@ type Document struct {
 // Decode reads the objects of a YAML or JSON stream: several documents, lists
 // (kind: List) and anchors included. Objects with errors are left out, those
 // beside them are not; every finding carries the place it is about. Decode
-// checks that objects fit their kinds; Validate checks what the fields say.
+// checks that objects fit their kinds; Validate checks what the fields say. Of an
+// object that does not fit, the rest is validated here: nobody else sees it.
 func Decode(file string, data []byte, opts Options) ([]*Object, []diag.Diagnostic) {
 	var objects []*Object
 	var ds []diag.Diagnostic
@@ -213,6 +214,9 @@ func (d *decoder) object(root *node, info *KindInfo, key Key, r *reporter) *Obje
 		d.kubeObject(root, info, obj, r)
 	}
 	if r.hasErrors() {
+		if obj.Spec != nil {
+			r.alsoWrong(obj, indexFields(d.file, root))
+		}
 		return nil
 	}
 	obj.Fields = indexFields(d.file, root)

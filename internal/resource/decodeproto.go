@@ -100,8 +100,11 @@ func (d protoDecoder) list(n *node, fd protoreflect.FieldDescriptor, m protorefl
 		d.pushIndex(i)
 		if item.kind == nullNode && !isValue(fd) {
 			d.errorf(item.pos, "remove the item", "a list item cannot be null")
+			list.Append(list.NewElement())
 		} else if v, ok := d.value(item, fd, list.NewElement()); ok {
 			list.Append(v)
+		} else {
+			list.Append(list.NewElement()) // those behind it keep their numbers, which findings name
 		}
 		d.pop()
 	}

@@ -73,6 +73,17 @@ func (x *fieldIndex) Lookup(path string) diag.Pos {
 	return x.pos(x.nodes[at].pos)
 }
 
+// has reports whether a field was written, not only what surrounds it.
+func (x *fieldIndex) has(path string) bool {
+	at := 0
+	for path != "" && at >= 0 {
+		var name string
+		name, path = nextStep(path)
+		at = x.find(at, name)
+	}
+	return at >= 0
+}
+
 func (x *fieldIndex) pos(p place) diag.Pos {
 	return diag.Pos{File: x.file, Line: int(p.line), Col: int(p.col)}
 }

@@ -53,7 +53,8 @@ func (d *decoder) checkHeader(root *node, info *KindInfo, key Key, r *reporter) 
 
 // checkKind reports kinds and versions that are not known. In Istio's own groups
 // an unknown kind is an error, since it can only be a mistake; elsewhere the
-// object belongs to someone else and is left alone.
+// object belongs to someone else and is left alone, with a warning when its kind in
+// one of Kubernetes' own groups is nearly one that is read.
 func (d *decoder) checkKind(root *node, info *KindInfo, key Key, r *reporter) bool {
 	version := root.str("apiVersion")
 	if i := strings.LastIndexByte(version, '/'); i >= 0 {
@@ -80,12 +81,16 @@ func (d *decoder) checkKind(root *node, info *KindInfo, key Key, r *reporter) bo
 		r.pop()
 		return false
 	}
-	r.push("kind")
-	r.add(diag.Diagnostic{
+	unknown := diag.Diagnostic{
 		Code: CodeUnknownKind, Severity: diag.Info,
 		Message: "objects of kind " + shorten(key.Kind.String()) + " are not read by the mesh",
 		Effect:  "none: the object is left as it is",
-	}, root.child("kind").pos)
+	}
+	if fix := didYouMean(key.Kind.Kind, kindsOfGroup(key.Kind.Group)); fix != "" && !strings.Contains(key.Kind.Group, ".") {
+		unknown.Severity, unknown.Effect, unknown.Fix = diag.Warning, "the mesh goes on without what the object was meant to be", fix
+	}
+	r.push("kind")
+	r.add(unknown, root.child("kind").pos)
 	r.pop()
 	return true
 }

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -105,4 +106,21 @@ func shorten(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// alsoWrong adds what Validate has against the fields of o that could be read, so
+// that one round of corrections is enough. What was not written, and what stands
+// above or below a field that could not be read, is left out: it may only seem wrong.
+func (r *reporter) alsoWrong(o *Object, fields *fieldIndex) {
+	unread := slices.Clone(r.ds)
+	o.Fields = fields
+	for _, d := range Validate(o) {
+		near := func(e diag.Diagnostic) bool {
+			return e.Severity == diag.Error && (strings.HasPrefix(d.Field, e.Field) || strings.HasPrefix(e.Field, d.Field))
+		}
+		if d.Severity == diag.Error && fields.has(d.Field) && !slices.ContainsFunc(unread, near) {
+			r.ds = append(r.ds, d)
+		}
+	}
+	sortFindings(r.ds)
 }
