@@ -32,6 +32,9 @@ func explain(ctx context.Context, err error) error {
 	if e := explainMesh(err); e != nil {
 		return e
 	}
+	if e := explainCluster(err); e != nil {
+		return e
+	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return exit.New(exit.Timeout, "not done in time").Because(err)

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -106,6 +107,10 @@ func addGlobalFlags(root *cobra.Command, e *env.Env) {
 	f.StringP("istioNamespace", "i", "istio-system", "namespace of the control plane")
 	f.String("context", "", "the mesh: local, local:NAME or a kubeconfig context (default the mesh that runs here)")
 	f.StringP("kubeconfig", "c", "", "kubeconfig `file` whose contexts are known")
+	f.String("as", "", "`user` to be on a cluster, by impersonation")
+	f.StringSlice("as-group", nil, "`group` to be in on a cluster; may be repeated")
+	f.String("as-uid", "", "`UID` of the user of --as")
+	f.Duration("kubeclient-timeout", 15*time.Second, "how long one request to a cluster may take")
 	_ = root.RegisterFlagCompletionFunc("namespace", e.CompleteNamespaces)
 	_ = root.RegisterFlagCompletionFunc("istioNamespace", e.CompleteNamespaces)
 	_ = root.RegisterFlagCompletionFunc("context", e.CompleteContexts)

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
@@ -32,6 +33,12 @@ type Settings struct {
 	Namespace      string `mapstructure:"namespace"`
 	IstioNamespace string `mapstructure:"istio-namespace"`
 	Kubeconfig     string `mapstructure:"kubeconfig"`
+	// As, AsUID and AsGroup (separated by commas) are who to be on a cluster.
+	As      string `mapstructure:"as"`
+	AsUID   string `mapstructure:"as-uid"`
+	AsGroup string `mapstructure:"as-group"`
+	// ClientTimeout bounds one request to a cluster.
+	ClientTimeout time.Duration `mapstructure:"kubeclient-timeout"`
 	// Origin says for each key where its value is from.
 	Origin map[string]string `mapstructure:"-"`
 	// File is the configuration file that was looked for; it need not exist.
@@ -53,6 +60,10 @@ func Keys() []Key {
 		{"namespace", "namespace", "", "namespace of the objects you name"},
 		{"istio-namespace", "istioNamespace", "istio-system", "namespace of the control plane"},
 		{"kubeconfig", "kubeconfig", "", "kubeconfig file"},
+		{"as", "as", "", "user to be on a cluster"},
+		{"as-uid", "as-uid", "", "UID of that user"},
+		{"as-group", "as-group", "", "groups to be in on a cluster, separated by commas"},
+		{"kubeclient-timeout", "kubeclient-timeout", "15s", "how long one request to a cluster may take"},
 	}
 }
 
@@ -64,13 +75,14 @@ func (k Key) Variable() string {
 // variables are all names in the environment that count, the weakest first.
 // istioctl makes them of the flag's name.
 func (k Key) variables() []string {
-	return []string{"ISTIOCTL_" + strings.ToUpper(k.Flag), k.Variable()}
+	return []string{"ISTIOCTL_" + strings.ToUpper(strings.ReplaceAll(k.Flag, "-", "_")), k.Variable()}
 }
 
 // Values are the values by key.
 func (s Settings) Values() map[string]string {
 	return map[string]string{
 		"context": s.Context, "namespace": s.Namespace, "istio-namespace": s.IstioNamespace, "kubeconfig": s.Kubeconfig,
+		"as": s.As, "as-uid": s.AsUID, "as-group": s.AsGroup, "kubeclient-timeout": s.ClientTimeout.String(),
 	}
 }
 
@@ -116,7 +128,7 @@ func Load(flags *pflag.FlagSet, around Surroundings) (Settings, error) {
 			continue
 		}
 		if f := flags.Lookup(k.Flag); f != nil && f.Changed {
-			v.Set(k.Name, f.Value.String())
+			v.Set(k.Name, flagValue(f))
 			s.Origin[k.Name] = "flag --" + k.Flag
 		}
 	}
@@ -124,6 +136,14 @@ func Load(flags *pflag.FlagSet, around Surroundings) (Settings, error) {
 		return s, fmt.Errorf("read settings: %w", err)
 	}
 	return s, nil
+}
+
+// flagValue is a flag's value as the file would have it.
+func flagValue(f *pflag.Flag) string {
+	if list, ok := f.Value.(pflag.SliceValue); ok {
+		return strings.Join(list.GetSlice(), ",")
+	}
+	return f.Value.String()
 }
 
 // readFile merges the configuration file. One that was named must exist.

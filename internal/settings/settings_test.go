@@ -85,11 +85,15 @@ func TestBadFiles(t *testing.T) {
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	for _, k := range settings.Keys() {
-		s, err := load(t, "", []string{k.Variable() + "=value"})
+		want := "value"
+		if k.Name == "kubeclient-timeout" {
+			want = "7s"
+		}
+		s, err := load(t, "", []string{k.Variable() + "=" + want})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := s.Values()[k.Name]; got != "value" {
+		if got := s.Values()[k.Name]; got != want {
 			t.Errorf("%s is %q by %s", k.Name, got, k.Variable())
 		}
 	}

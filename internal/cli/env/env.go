@@ -94,8 +94,7 @@ func (e *Env) named(ctx context.Context, name string) (*Mesh, error) {
 }
 
 func noCluster(name string) error {
-	return exit.New(exit.Unreachable, "context %q is a Kubernetes cluster, and this command cannot reach one", name).
-		Because(errors.New("not there yet: clusters come with `meshctl install`")).
+	return exit.New(exit.Unreachable, "context %q is a Kubernetes cluster, and this command is for a mesh on this machine", name).
 		Try("meshctl up, for a mesh on this machine (--context local)")
 }
 
