@@ -83,6 +83,18 @@ func FromAnnotations(base Config, annotations map[string]string) (Config, []*Ann
 	return c, wrong
 }
 
+// Annotations names every annotation that FromAnnotations reads.
+func Annotations() []string {
+	names := []string{annotationMode, annotationReroute}
+	for _, n := range []string{
+		"includeOutboundIPRanges", "excludeOutboundIPRanges", "includeInboundPorts", "excludeInboundPorts",
+		"includeOutboundPorts", "excludeOutboundPorts", "excludeInterfaces", "kubevirtInterfaces",
+	} {
+		names = append(names, annotationPrefix+n)
+	}
+	return names
+}
+
 func knownNames(parsers map[string]func(string) error) string {
 	var names []string
 	for name := range parsers {

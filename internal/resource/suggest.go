@@ -2,6 +2,9 @@ package resource
 
 import "strings"
 
+// Nearest returns the candidate a user most likely meant by word, or "".
+func Nearest(word string, candidates []string) string { return nearest(word, candidates) }
+
 // nearest returns the candidate a user most likely meant by word, or "". Equal
 // letters (case and separators aside) win at once; otherwise at most a third of
 // the letters may differ.

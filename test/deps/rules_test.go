@@ -68,6 +68,11 @@ var rules = []rule{
 		why:   "the control plane serves any proxy in any home",
 	},
 	{
+		who:  []string{"internal/inject"},
+		only: []string{"internal/capture", "internal/diag", "internal/resource", "k8s.io/api/...", "k8s.io/apimachinery/...", istioAPI, protobuf},
+		why:  "a pure function of a pod: the webhook and the command line ask the same one, and neither a cluster nor a socket is needed to test it",
+	},
+	{
 		who:   []string{"internal/controlplane/derive"},
 		never: []string{"internal/controlplane/view", "internal/controlplane/xdsgen", "internal/controlplane/xdsserve", envoy},
 		why:   "what the mesh is does not depend on who looks at it or in which protocol it is told",
