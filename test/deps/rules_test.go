@@ -59,8 +59,13 @@ var rules = []rule{
 	},
 	{
 		who:   []string{"internal/resource/..."},
-		never: []string{"internal/mesh", "internal/controlplane/...", "internal/collection", "internal/proxy/...", envoy, "k8s.io/client-go/...", cobra, viper},
+		never: []string{"internal/mesh", "internal/controlplane/...", "internal/collection", "internal/proxy/...", envoy, cobra, viper},
 		why:   "what users write is read and checked before anybody decides what it means",
+	},
+	{
+		who: []string{anything}, except: []string{"internal/resource/source/kube/...", "internal/cli/stdio"},
+		never: []string{"k8s.io/client-go/..."},
+		why:   "who talks to a cluster says so here: everything else works without one",
 	},
 	{
 		who:   []string{"internal/controlplane/..."},
@@ -149,7 +154,7 @@ var rules = []rule{
 	},
 	{
 		who: []string{anything}, except: []string{"internal/local/localtest", "internal/proxy/codec/codectest", "internal/proxy/tlsconn/tlstest", "test/..."},
-		never: []string{"testing", "internal/local/localtest", "internal/proxy/codec/codectest", "internal/proxy/tlsconn/tlstest"},
+		never: []string{"testing", "internal/resource/source/kube/kubetest", "internal/local/localtest", "internal/proxy/codec/codectest", "internal/proxy/tlsconn/tlstest"},
 		why:   "helpers of tests are not linked into programs",
 	},
 }

@@ -1,0 +1,214 @@
+package kube
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/resource"
+)
+
+// The first Apply holds everything, and later ones what changed.
+func TestStartAndFollow(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.define("virtualservices")
+	c.apply(t,
+		object("v1", "Namespace", "shop", ""),
+		object("v1", "Service", "shop/reviews", `"spec":{"clusterIP":"10.0.0.1","ports":[{"name":"http","port":9080}]}`),
+		virtualService("shop/reviews", "reviews"),
+		object("v1", "ConfigMap", "istio-system/istio", `"data":{"mesh":"trustDomain: td"}`),
+		object("v1", "ConfigMap", "istio-system/other", `"data":{}`),
+		object("v1", "ConfigMap", "shop/istio", `"data":{}`),
+	)
+	r := c.follow(t, Options{})
+	r.until(t, "the first Apply", r.started)
+	if r.applies != 1 || len(r.objects) != 4 {
+		t.Fatalf("%d calls, in force:\n%s", r.applies, r.text())
+	}
+	c.apply(t, virtualService("shop/reviews", "ratings"))
+	was := r.objects[key(resource.KindVirtualService, "shop/reviews")]
+	r.until(t, "the edit", func() bool { return r.objects[was.Key] != was })
+	if !c.Delete("", "services", "shop", "reviews") {
+		t.Fatal("no service to delete")
+	}
+	r.until(t, "the deletion", func() bool { return r.objects[key(resource.KindService, "shop/reviews")] == nil })
+}
+
+// Kinds come and go while the source runs.
+func TestCustomKindsComeAndGo(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	r := c.follow(t, Options{})
+	r.until(t, "the first Apply, of nothing", r.started)
+	c.define("virtualservices")
+	c.apply(t, virtualService("shop/reviews", "reviews"))
+	k := key(resource.KindVirtualService, "shop/reviews")
+	r.until(t, "a kind that was installed", func() bool { return r.objects[k] != nil })
+	c.Undefine(resource.GroupNetworking, "virtualservices")
+	r.until(t, "its removal", func() bool { return r.objects[k] == nil })
+	c.define("virtualservices")
+	c.apply(t, virtualService("shop/reviews", "reviews"))
+	r.until(t, "its return", func() bool { return r.objects[k] != nil })
+}
+
+// A broken object leaves its last good version in force.
+func TestBrokenObjectKeepsLastGood(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.define("virtualservices")
+	c.apply(t,
+		virtualService("shop/reviews", "reviews"),
+		object("networking.istio.io/v1", "VirtualService", "shop/never-good", `"spec":{"hosts":[]}`),
+	)
+	r := c.follow(t, Options{})
+	r.until(t, "the first Apply", r.started)
+	good := r.objects[key(resource.KindVirtualService, "shop/reviews")]
+	if good == nil || len(r.objects) != 1 {
+		t.Fatalf("in force:\n%s", r.text())
+	}
+	c.apply(t, object("networking.istio.io/v1", "VirtualService", "shop/reviews", `"spec":{"hosts":["reviews"],"htp":[]}`))
+	about := func(code string) bool {
+		return slices.ContainsFunc(r.found, func(d diag.Diagnostic) bool { return d.Code == code && d.Object == good.Ref() })
+	}
+	r.until(t, "both findings", func() bool { return about(resource.CodeLastGood) && about(resource.CodeSchema) })
+	if r.objects[good.Key] != good {
+		t.Error("the last good version is not in force")
+	}
+	c.apply(t, virtualService("shop/reviews", "ratings"))
+	r.until(t, "the repair", func() bool { return r.objects[good.Key] != good && !about(resource.CodeLastGood) })
+}
+
+// What nobody in the mesh reads is no event: heartbeats, readiness gates, status.
+func TestStatusIsNoEvent(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.define("virtualservices")
+	c.apply(t, object("v1", "Node", "n1", ""), object("v1", "Pod", "shop/a", `"spec":{"nodeName":"n1"}`), virtualService("shop/reviews", "reviews"))
+	r := c.follow(t, Options{})
+	r.until(t, "the first Apply", r.started)
+	c.apply(t,
+		object("v1", "Node", "n1", `"status":{"conditions":[{"type":"Ready","status":"True"}]}`),
+		object("v1", "Pod", "shop/a", `"spec":{"nodeName":"n1"},"status":{"conditions":[{"type":"Ready","status":"True"}]}`),
+		`{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{"namespace":"shop","name":"reviews",
+		  "annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{}"},"managedFields":[{"manager":"x"}]},
+		  "spec":{"hosts":["reviews"],"http":[{"route":[{"destination":{"host":"reviews"}}]}]},"status":{"conditions":[]}}`,
+		object("v1", "Namespace", "last", ""),
+	)
+	r.until(t, "the namespace", func() bool { return r.objects[key(resource.KindNamespace, "last")] != nil })
+	// Watches are independent: a change of each kind comes after its own last event.
+	c.apply(t, object("v1", "Node", "n2", ""), object("v1", "Pod", "shop/b", ""), virtualService("shop/other", "reviews"))
+	r.until(t, "the last of each kind", func() bool {
+		return r.objects[key(resource.KindNode, "n2")] != nil && r.objects[key(resource.KindPod, "shop/b")] != nil &&
+			r.objects[key(resource.KindVirtualService, "shop/other")] != nil
+	})
+	if r.sets != 4 {
+		t.Errorf("%d objects set after the start, want the 4 that are new", r.sets)
+	}
+}
+
+// A right that is missing is a finding that names it, and the rest goes on.
+func TestMissingRight(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.apply(t, object("v1", "Namespace", "shop", ""))
+	c.Forbid(func(_, _, plural, _ string) bool { return plural == "secrets" })
+	r := c.follow(t, Options{})
+	r.until(t, "the finding", func() bool {
+		return r.started() && slices.ContainsFunc(r.found, func(d diag.Diagnostic) bool {
+			return strings.Contains(d.Fix, "get, list and watch on secrets")
+		})
+	})
+	if len(r.objects) != 1 {
+		t.Errorf("in force:\n%s", r.text())
+	}
+	c.apply(t, object("v1", "Secret", "shop/cert", `"type":"kubernetes.io/tls","data":{"tls.crt":"YQ==","tls.key":"YQ=="}`))
+	c.Forbid(nil)
+	r.until(t, "the secret, once the right is there", func() bool {
+		return len(r.found) == 0 && r.objects[key(resource.KindSecret, "shop/cert")] != nil
+	})
+}
+
+// Policies that cannot be read hold everything up: what they forbid would be allowed.
+func TestPoliciesMustHaveBeenRead(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.define("authorizationpolicies")
+	c.apply(t, object("security.istio.io/v1", "AuthorizationPolicy", "shop/deny-all", `"spec":{}`))
+	c.Forbid(func(_, group, _, _ string) bool { return group == resource.GroupSecurity })
+	r := c.follow(t, Options{})
+	c.logs.until(t, "no proxy is served before they have been read once")
+	r.until(t, "nothing", func() bool { return !r.started() })
+	c.Forbid(nil)
+	r.until(t, "the policy", func() bool { return r.objects[key(resource.KindAuthorizationPolicy, "shop/deny-all")] != nil })
+}
+
+// While the API server is away what was read stays, and what changed is caught up with.
+func TestAPIServerGoesAway(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.apply(t, object("v1", "Namespace", "a", ""), object("v1", "Namespace", "b", ""))
+	r := c.follow(t, Options{})
+	r.until(t, "the first Apply", r.started)
+	c.SetDown(true)
+	r.until(t, "the finding", func() bool { return len(r.found) > 0 })
+	if len(r.objects) != 2 || len(r.found) != 1 {
+		t.Errorf("in force:\n%sfindings %v", r.text(), r.found)
+	}
+	c.Delete("", "namespaces", "", "a")
+	c.apply(t, object("v1", "Namespace", "c", ""))
+	c.Expire()
+	c.SetDown(false)
+	r.until(t, "the changes made meanwhile", func() bool {
+		return r.objects[key(resource.KindNamespace, "a")] == nil && r.objects[key(resource.KindNamespace, "c")] != nil && len(r.found) == 0
+	})
+}
+
+// Of Secrets only what a gateway can refer to is kept.
+func TestSecretsAreCutDown(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.apply(t,
+		object("v1", "Secret", "shop/tls", `"type":"kubernetes.io/tls","data":{"tls.crt":"YQ==","tls.key":"YQ==","password":"YQ=="}`),
+		object("v1", "Secret", "shop/generic", `"type":"Opaque","data":{"cert":"YQ==","key":"YQ==","cacert":"YQ=="}`),
+		object("v1", "Secret", "shop/password", `"type":"Opaque","data":{"password":"YQ=="}`),
+		object("v1", "Secret", "shop/token", `"type":"kubernetes.io/service-account-token","data":{"ca.crt":"YQ=="}`),
+	)
+	r := c.follow(t, Options{})
+	r.until(t, "the first Apply", r.started)
+	var got []string
+	for k, o := range r.objects {
+		s, err := resource.SpecOf[*corev1.Secret](o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, k.Name)
+		if _, ok := s.Data["password"]; ok || o.Raw != nil {
+			t.Errorf("%s keeps what is not read", k)
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, []string{"generic", "tls"}) {
+		t.Errorf("in force: %v", got)
+	}
+}
+
+// Objects of another revision are not ours.
+func TestRevision(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.define("virtualservices")
+	labelled := func(name, rev string) string {
+		return strings.Replace(virtualService(name, "reviews"), `"name"`, `"labels":{"istio.io/rev":"`+rev+`"},"name"`, 1)
+	}
+	c.apply(t, virtualService("shop/all", "reviews"), labelled("shop/ours", "canary"), labelled("shop/theirs", "default"))
+	r := c.follow(t, Options{Revision: "canary"})
+	r.until(t, "the first Apply", r.started)
+	if len(r.objects) != 2 || r.objects[key(resource.KindVirtualService, "shop/theirs")] != nil {
+		t.Errorf("in force:\n%s", r.text())
+	}
+	c.apply(t, labelled("shop/ours", "default"))
+	r.until(t, "an object that changed hands", func() bool { return len(r.objects) == 1 })
+}
