@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -380,10 +381,10 @@ func TestSubscribe(t *testing.T) {
 		if r == nil {
 			return "-"
 		}
-		return fmt.Sprint(r.n)
+		return strconv.Itoa(r.n)
 	}
 	cancel := collection.Subscribe(in, func(gen uint64, evs []collection.Event[row]) {
-		line := fmt.Sprint(gen)
+		line := strconv.FormatUint(gen, 10)
 		for _, e := range evs {
 			line += " " + e.Key + ":" + show(e.Old) + ">" + show(e.New)
 		}

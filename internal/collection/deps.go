@@ -1,5 +1,7 @@
 package collection
 
+import "slices"
+
 // source is something a transformation can fetch from: a table or an index.
 type source interface {
 	member
@@ -230,10 +232,8 @@ func (s *unitSet) add(unit uint32) {
 		s.many[unit] = struct{}{}
 		return
 	}
-	for _, u := range s.few {
-		if u == unit {
-			return
-		}
+	if slices.Contains(s.few, unit) {
+		return
 	}
 	if len(s.few) < fewUnits {
 		s.few = append(s.few, unit)

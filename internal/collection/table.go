@@ -27,7 +27,7 @@ func newTable[T Item[T]](g *Graph, name string) *table[T] {
 	return &table[T]{g: g, name: name, items: map[string]*cell[T]{}, changes: map[string]change[T]{}}
 }
 
-func (t *table[T]) base() *table[T]  { return t }
+func (t *table[T]) base() *table[T]  { return t } //nolint:unused // by Collection; the linter does not see through the type parameter
 func (t *table[T]) nodeName() string { return t.name }
 func (t *table[T]) nodeID() int      { return t.id }
 func (t *table[T]) setID(id int)     { t.id = id }

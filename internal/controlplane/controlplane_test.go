@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -503,13 +504,13 @@ func TestDebugPages(t *testing.T) {
 		{"/debug/collectionz", "virtual-services"},
 	} {
 		rec := httptest.NewRecorder()
-		p.cp.Debug().ServeHTTP(rec, httptest.NewRequest("GET", c.path, nil))
+		p.cp.Debug().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, c.path, nil))
 		if body := rec.Body.String(); rec.Code != 200 || !strings.Contains(body, c.want) || strings.Contains(body, "PRIVATEKEY") {
 			t.Errorf("%s: %d, %d bytes, want %q in it and no key", c.path, rec.Code, len(body), c.want)
 		}
 	}
 	rec := httptest.NewRecorder()
-	p.cp.Debug().ServeHTTP(rec, httptest.NewRequest("GET", "/debug/config_dump?proxyID=nobody.shop", nil))
+	p.cp.Debug().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/debug/config_dump?proxyID=nobody.shop", nil))
 	if rec.Code != 404 {
 		t.Errorf("dump of nobody: %d", rec.Code)
 	}

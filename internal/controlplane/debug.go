@@ -37,7 +37,7 @@ func (cp *ControlPlane) Debug() http.Handler {
 			e := json.NewEncoder(w)
 			e.SetIndent("", "  ")
 			if err := e.Encode(v); err != nil {
-				cp.log.Debug("write a debug page", "path", path, "err", err)
+				cp.log.DebugContext(r.Context(), "write a debug page", "path", path, "err", err)
 			}
 		})
 	}

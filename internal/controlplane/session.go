@@ -32,7 +32,7 @@ func (s *sessions) Open(ctx context.Context, node *corev3.Node, peer xdsserve.Pe
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	if err := s.authorize(ctx, proxy, peer); err != nil {
-		s.cp.log.Warn("refused a proxy", "proxy", proxy.ID, "peer", peer.Addr, "err", err)
+		s.cp.log.WarnContext(ctx, "refused a proxy", "proxy", proxy.ID, "peer", peer.Addr, "err", err)
 		return nil, status.Error(codes.PermissionDenied, err.Error())
 	}
 	return s.cp.view.Join(proxy), nil

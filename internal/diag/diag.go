@@ -80,7 +80,7 @@ func (o Object) String() string {
 }
 
 // Diagnostic is one finding.
-type Diagnostic struct {
+type Diagnostic struct { //nolint:errname // the glossary's word
 	Code     string   `json:"code"` // stable, e.g. MSH0101 or IST0101
 	Severity Severity `json:"severity"`
 	Object   Object   `json:"object"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/credentials"
@@ -66,10 +67,8 @@ func (a CertAuthenticator) Authenticate(ctx context.Context) (Caller, error) {
 	if err != nil {
 		return Caller{}, fmt.Errorf("client certificate: %w", err)
 	}
-	for _, td := range a.TrustDomains {
-		if td == id.TrustDomain {
-			return Caller{ID: id, Via: "client certificate"}, nil
-		}
+	if slices.Contains(a.TrustDomains, id.TrustDomain) {
+		return Caller{ID: id, Via: "client certificate"}, nil
 	}
 	return Caller{}, fmt.Errorf("client certificate of trust domain %q, which is not ours", id.TrustDomain)
 }

@@ -45,8 +45,10 @@ func TestIDsRoundTrip(t *testing.T) {
 			t.Fatalf("%v: got %v, %v", id, got, err)
 		}
 	})
-	for _, s := range []string{"", "spiffe://", "spiffe://td/ns/a/sa/", "spiffe://td/ns/../sa/x", "https://td/ns/a/sa/b",
-		"spiffe://td/ns/a/sa/b/c", "spiffe://td/ns/a b/sa/c", "spiffe://td/ns/a/sa/b?x", "spiffe://" + strings.Repeat("a", 3000)} {
+	for _, s := range []string{
+		"", "spiffe://", "spiffe://td/ns/a/sa/", "spiffe://td/ns/../sa/x", "https://td/ns/a/sa/b",
+		"spiffe://td/ns/a/sa/b/c", "spiffe://td/ns/a b/sa/c", "spiffe://td/ns/a/sa/b?x", "spiffe://" + strings.Repeat("a", 3000),
+	} {
 		if id, err := ParseID(s); err == nil {
 			t.Errorf("ParseID(%q) = %v, want an error", s, id)
 		}

@@ -8,10 +8,6 @@ import (
 	"strings"
 )
 
-// autoPrefix is where addresses for hosts without one are taken from: class E
-// space that no network routes, the same that Istio uses.
-const autoPrefix = "240.240.0.0/16"
-
 // autoSize is the number of addresses that are given out: not the first
 // (network), not those that end in .0 or .255.
 const autoSize = 256 * 254

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"maps"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -59,14 +60,20 @@ func findDelegate(ref *networking.Delegate, namespace string, index int, find fu
 	d := find(namespace, ref.Name)
 	switch {
 	case d == nil:
-		return nil, &Problem{field, "delegate " + namespace + "/" + ref.Name + " does not exist",
-			"the route is left out; its requests reach later routes", "create the VirtualService or correct the reference"}
+		return nil, &Problem{
+			field, "delegate " + namespace + "/" + ref.Name + " does not exist",
+			"the route is left out; its requests reach later routes", "create the VirtualService or correct the reference",
+		}
 	case len(d.Spec.Hosts) > 0:
-		return nil, &Problem{field, "delegate " + namespace + "/" + ref.Name + " has hosts of its own",
-			"the route is left out; its requests reach later routes", "remove hosts from the delegate"}
+		return nil, &Problem{
+			field, "delegate " + namespace + "/" + ref.Name + " has hosts of its own",
+			"the route is left out; its requests reach later routes", "remove hosts from the delegate",
+		}
 	case slices.ContainsFunc(d.Spec.Http, func(r *networking.HTTPRoute) bool { return r.Delegate != nil }):
-		return nil, &Problem{field, "delegate " + namespace + "/" + ref.Name + " delegates in turn",
-			"the route is left out; its requests reach later routes", "name the last VirtualService directly"}
+		return nil, &Problem{
+			field, "delegate " + namespace + "/" + ref.Name + " delegates in turn",
+			"the route is left out; its requests reach later routes", "name the last VirtualService directly",
+		}
 	}
 	return d, nil
 }
@@ -195,9 +202,7 @@ func unite(parent, child map[string]*networking.StringMatch, ok bool) (map[strin
 		return child, ok
 	}
 	out := map[string]*networking.StringMatch{}
-	for k, v := range parent {
-		out[k] = v
-	}
+	maps.Copy(out, parent)
 	for k, v := range child {
 		if have, both := out[k]; both && !proto.Equal(have, v) && !within(v, have) {
 			return nil, false

@@ -24,7 +24,7 @@ type AccessLog struct {
 }
 
 // MeshConfig wraps the mesh-wide settings with the names derived of them. Read-only.
-type MeshConfig struct {
+type MeshConfig struct { //nolint:revive // the API's name
 	*meshv1.MeshConfig
 	// ClusterDomain is the DNS suffix of services, cluster.local unless set up otherwise.
 	ClusterDomain string

@@ -114,7 +114,7 @@ func run(ctx context.Context, o options, stderr io.Writer) error {
 		}
 		s := p.serve(ln)
 		defer s.Stop()
-		log.Info("listening", "addr", ln.Addr().String())
+		log.InfoContext(ctx, "listening", "addr", ln.Addr().String())
 	}
 	err = <-errs
 	cancel()

@@ -25,7 +25,7 @@ const (
 )
 
 // Finding is a Diagnostic in a collection.
-type Finding struct {
+type Finding struct { //nolint:errname // it is one of several, and an error only when asked to be
 	Key string
 	diag.Diagnostic
 }

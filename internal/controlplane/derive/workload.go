@@ -1,6 +1,7 @@
 package derive
 
 import (
+	"maps"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -117,12 +118,8 @@ func podLocality(labels map[string]string, node *corev1.Node) mesh.Locality {
 
 func entryWorkload(origin mesh.Origin, labels map[string]string, e *networking.WorkloadEntry, s Settings) *mesh.Workload {
 	all := map[string]string{}
-	for k, v := range labels {
-		all[k] = v
-	}
-	for k, v := range e.Labels {
-		all[k] = v
-	}
+	maps.Copy(all, labels)
+	maps.Copy(all, e.Labels)
 	return &mesh.Workload{
 		Namespace: origin.Namespace, Name: origin.Name, Addresses: []string{e.Address}, Labels: all,
 		ServiceAccount: orDefault(e.ServiceAccount, "default"), Owner: origin.Name,

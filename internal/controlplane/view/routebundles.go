@@ -1,6 +1,7 @@
 package view
 
 import (
+	"maps"
 	"strconv"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -76,9 +77,7 @@ func (v *View) routeBundles(requests collection.Collection[*routeRequest]) colle
 			host := v.routeHost(c, h)
 			in.Hosts = append(in.Hosts, host)
 			b.blame(hostOrigins(host)...)
-			for name, d := range v.destinations(c, h.destinations) {
-				in.Destinations[name] = d
-			}
+			maps.Copy(in.Destinations, v.destinations(c, h.destinations))
 		}
 		b.guard(r.name, func() {
 			rc, ds := xdsgen.OutboundRoutes(in)

@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -74,7 +75,7 @@ func (v *View) scopeOf(c *collection.Ctx, class *Class, cfg *mesh.MeshConfig) *S
 	}
 	s.Telemetry, _ = mesh.EffectiveTelemetry(collection.FetchAll(c, v.m.Telemetry), cfg, v.target(c, class))
 	s.Key = class.Namespace + "/" + digest(
-		string(s.Dialect), class.Namespace, class.DNSDomain, class.Interception, fmt.Sprint(class.HTTP10),
+		string(s.Dialect), class.Namespace, class.DNSDomain, class.Interception, strconv.FormatBool(class.HTTP10),
 		s.Sidecar, mesh.LabelsKey(s.Node.Labels), s.Locality.String(), s.Network, telemetryKey(s.Telemetry))
 	return s
 }

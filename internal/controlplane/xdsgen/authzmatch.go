@@ -70,14 +70,15 @@ func (t ruleTranslator) principal(v string) ([]*rbacv3.Principal, bool) {
 		return one(identity(prefixed(spiffe))), true
 	case formSuffix:
 		return one(identity(suffixed(s))), true
+	case formPrefix, formExact:
+	}
+	match := exactly
+	if f == formPrefix {
+		match = prefixed
 	}
 	var out []*rbacv3.Principal
 	for _, id := range t.aliases(s) {
-		if f == formPrefix {
-			out = append(out, identity(prefixed(spiffe+id)))
-		} else {
-			out = append(out, identity(exactly(spiffe+id)))
-		}
+		out = append(out, identity(match(spiffe+id)))
 	}
 	return out, true
 }

@@ -12,8 +12,8 @@ import (
 // ok is false when the rule must be left out.
 func (t ruleTranslator) conditions(when []*security.Condition) (who []*rbacv3.Principal, what []*rbacv3.Permission, ok bool) {
 	for _, c := range when {
-		if match, http, known := t.callCondition(c.GetKey()); known {
-			l, ok := judge(t, []field[*rbacv3.Permission]{{c.GetValues(), false, http, match}, {c.GetNotValues(), true, http, match}}, anyPermission, notPermission)
+		if match, known := t.callCondition(c.GetKey()); known {
+			l, ok := judge(t, []field[*rbacv3.Permission]{{c.GetValues(), false, false, match}, {c.GetNotValues(), true, false, match}}, anyPermission, notPermission)
 			if !ok {
 				return nil, nil, false
 			}
@@ -31,15 +31,15 @@ func (t ruleTranslator) conditions(when []*security.Condition) (who []*rbacv3.Pr
 }
 
 // callCondition finds the matcher of a key about the call.
-func (t ruleTranslator) callCondition(key string) (match func(string) ([]*rbacv3.Permission, bool), http, known bool) {
+func (t ruleTranslator) callCondition(key string) (match func(string) ([]*rbacv3.Permission, bool), known bool) {
 	switch key {
 	case "destination.ip":
 		return func(v string) ([]*rbacv3.Permission, bool) {
 			r, ok := cidr(v)
 			return one(&rbacv3.Permission{Rule: &rbacv3.Permission_DestinationIp{DestinationIp: r}}), ok
-		}, false, true
+		}, true
 	case "destination.port":
-		return portIs, false, true
+		return portIs, true
 	case "connection.sni":
 		return func(v string) ([]*rbacv3.Permission, bool) {
 			m := textOf(v)
@@ -47,15 +47,15 @@ func (t ruleTranslator) callCondition(key string) (match func(string) ([]*rbacv3
 				m = matching(".+")
 			}
 			return one(&rbacv3.Permission{Rule: &rbacv3.Permission_RequestedServerName{RequestedServerName: m}}), true
-		}, false, true
+		}, true
 	}
 	if rest, ok := strings.CutPrefix(key, "experimental.envoy.filters."); ok {
 		filter, name, ok := strings.Cut(rest, "[")
 		return func(v string) ([]*rbacv3.Permission, bool) {
 			return one(metadataIs(filter, strings.TrimSuffix(name, "]"), v)), ok && filter != "" && strings.HasSuffix(name, "]")
-		}, false, true
+		}, true
 	}
-	return nil, false, false
+	return nil, false
 }
 
 // metadataIs is a condition on what a filter found out.

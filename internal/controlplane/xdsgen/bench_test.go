@@ -3,9 +3,10 @@ package xdsgen_test
 import (
 	"testing"
 
+	meshv1 "istio.io/api/mesh/v1alpha1"
+
 	"github.com/meshctl/meshctl/internal/controlplane/xdsgen"
 	"github.com/meshctl/meshctl/internal/mesh"
-	meshv1 "istio.io/api/mesh/v1alpha1"
 )
 
 // One service of one port is the unit in which configuration changes.

@@ -114,6 +114,7 @@ func (b *clusterBuilder) discovery(c *clusterv3.Cluster) {
 		kind = clusterv3.Cluster_LOGICAL_DNS
 	case mesh.ResolveNone:
 		kind = clusterv3.Cluster_ORIGINAL_DST
+	case mesh.ResolveStatic:
 	}
 	// A headless service's clients choose the endpoint themselves, by DNS.
 	if s.Resolution == mesh.ResolveStatic && !b.NoCapture && (s.Headless || passthrough(b.policy)) {
@@ -125,6 +126,7 @@ func (b *clusterBuilder) discovery(c *clusterv3.Cluster) {
 		c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: adsSource(), ServiceName: c.Name}
 	case clusterv3.Cluster_STRICT_DNS, clusterv3.Cluster_LOGICAL_DNS:
 		b.dns(c, kind)
+	case clusterv3.Cluster_STATIC, clusterv3.Cluster_ORIGINAL_DST: // nothing to find
 	}
 }
 
@@ -145,7 +147,7 @@ func (b *clusterBuilder) dns(c *clusterv3.Cluster, kind clusterv3.Cluster_Discov
 		Name:        "envoy.network.dns_resolver.cares",
 		TypedConfig: pack(&caresv3.CaresDnsResolverConfig{UdpMaxQueries: u32(100)}),
 	}
-	c.LoadAssignment = b.staticEndpoints(c.Name)
+	c.LoadAssignment = b.staticEndpoints()
 	if kind == clusterv3.Cluster_LOGICAL_DNS {
 		c.LoadAssignment = oneEndpoint(c.LoadAssignment)
 	}
@@ -153,7 +155,7 @@ func (b *clusterBuilder) dns(c *clusterv3.Cluster, kind clusterv3.Cluster_Discov
 
 // staticEndpoints are the endpoints that go into a cluster. A service without
 // any is resolved by its own name.
-func (b *clusterBuilder) staticEndpoints(name string) *endpointv3.ClusterLoadAssignment {
+func (b *clusterBuilder) staticEndpoints() *endpointv3.ClusterLoadAssignment {
 	eps := b.Endpoints
 	if len(eps) == 0 && !mesh.IsWildcard(b.Service.Host) {
 		host, port := b.Service.Host, b.Port.Number

@@ -168,8 +168,10 @@ func (b *inboundBuilder) matrix(mode mesh.MTLSMode, p mesh.Protocol) []chainKind
 		switch {
 		case auto:
 			return []chainKind{
-				{transport: tlsTransport, alpn: meshHTTP(), http: true, tls: true}, plainWeb,
-				{transport: tlsTransport, alpn: meshTCP(), tls: true}, plain, foreignTLS,
+				{transport: tlsTransport, alpn: meshHTTP(), http: true, tls: true},
+				plainWeb,
+				{transport: tlsTransport, alpn: meshTCP(), tls: true},
+				plain, foreignTLS,
 			}
 		case http:
 			return []chainKind{{transport: tlsTransport, alpn: meshAny(), http: true, tls: true}, plain}

@@ -8,7 +8,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/meshctl/meshctl/internal/diag"

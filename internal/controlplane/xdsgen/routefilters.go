@@ -132,6 +132,7 @@ func (b *routeBuilder) cors(c *networking.CorsPolicy) *corsv3.CorsPolicy {
 		out.ForwardNotMatchingPreflights = boolean(true)
 	case networking.CorsPolicy_IGNORE:
 		out.ForwardNotMatchingPreflights = boolean(false)
+	case networking.CorsPolicy_UNSPECIFIED: // the proxy's default
 	}
 	for i, o := range c.GetAllowOrigins() {
 		m, ok := matcher(o)

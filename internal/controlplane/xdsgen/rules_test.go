@@ -92,10 +92,14 @@ func TestNameTable(t *testing.T) {
 	auto := service("api.example.com", "default")
 	auto.Registry, auto.AutoAddresses = mesh.RegistryExternal, []string{"240.240.0.1"}
 	got := xdsgen.NameTable(xdsgen.NameTableInput{Services: []xdsgen.NameTableService{
-		{Service: auto}, {Service: vip}, {Service: service("nothing.example.com", "default")},
+		{Service: auto},
+		{Service: vip},
+		{Service: service("nothing.example.com", "default")},
 		{Service: headless, Endpoints: []*mesh.Endpoint{
-			{Address: "10.1.0.2", Hostname: "db-1", Health: mesh.Healthy}, {Address: "10.1.0.1", Hostname: "db-0", Health: mesh.Healthy},
-			{Address: "10.1.0.3", Hostname: "db-2", Health: mesh.Unhealthy}, {Address: "name.example.com"},
+			{Address: "10.1.0.2", Hostname: "db-1", Health: mesh.Healthy},
+			{Address: "10.1.0.1", Hostname: "db-0", Health: mesh.Healthy},
+			{Address: "10.1.0.3", Hostname: "db-2", Health: mesh.Unhealthy},
+			{Address: "name.example.com"},
 		}},
 	}})
 	k := func(short string, ips ...string) nametable.Info {

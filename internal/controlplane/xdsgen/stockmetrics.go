@@ -82,20 +82,20 @@ func stockTags(s side, http bool) []*statslogv3.Config_Tag {
 		"workload": "unknown", "workload_namespace": "unknown", "cluster": "unknown", "canonical_service": "unknown",
 		"canonical_revision": "latest", "app": "unknown", "version": "unknown",
 	}
-	source, destination := own, other
+	var source, destination map[string]string
 	reporter, security := "source", "unknown"
-	sourcePrincipal, destinationPrincipal := "unknown", "unknown"
+	sourcePrincipal, destinationPrincipal := "unknown", "%UPSTREAM_PEER_URI_SAN%"
 	if s.server() {
 		source, destination = other, own
 		reporter, security = "destination", "%CEL(connection.mtls ? 'mutual_tls' : 'none')%"
 		sourcePrincipal, destinationPrincipal = "%DOWNSTREAM_PEER_URI_SAN%", "%DOWNSTREAM_LOCAL_URI_SAN%"
 	} else {
+		source = own
 		destination = map[string]string{
 			"workload": upstreamHost("workload_name"), "workload_namespace": upstreamHost("workload_namespace"), "cluster": upstreamHost("cluster"),
 			"canonical_service": upstreamHost("canonical_service"), "canonical_revision": upstreamHost("canonical_revision"),
 			"app": upstreamHost("canonical_service"), "version": upstreamHost("canonical_revision"),
 		}
-		destinationPrincipal = "%UPSTREAM_PEER_URI_SAN%"
 	}
 	var out []*statslogv3.Config_Tag
 	tag := func(name, value string) { out = append(out, &statslogv3.Config_Tag{Name: name, ValueFormat: value}) }

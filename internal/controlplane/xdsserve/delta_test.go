@@ -29,7 +29,7 @@ func TestDelta(t *testing.T) {
 			c.want(TypeCluster, "b=2", "c=1")
 			m.put(TypeCluster, "a", "")
 			c.want(TypeCluster, "-a")
-			c.quiet(m)
+			c.quiet()
 		},
 		"an empty wildcard is answered": func(_ *testing.T, m *mesh, c *client) {
 			c.subscribe(TypeListener)
@@ -39,7 +39,7 @@ func TestDelta(t *testing.T) {
 		"named types have no legacy wildcard": func(_ *testing.T, m *mesh, c *client) {
 			m.put(TypeEndpoint, "a", "1")
 			c.subscribe(TypeEndpoint)
-			c.quiet(m)
+			c.quiet()
 			c.subscribe(TypeEndpoint, "*")
 			c.want(TypeEndpoint, "a=1")
 		},
@@ -53,7 +53,7 @@ func TestDelta(t *testing.T) {
 			c.want(TypeRoute, "-r")
 			m.put(TypeRoute, "r", "1")
 			c.want(TypeRoute, "r=1")
-			c.quiet(m)
+			c.quiet()
 		},
 		"subscribing again answers again, unsubscribing silences": func(_ *testing.T, m *mesh, c *client) {
 			m.put(TypeEndpoint, "a", "1", "b", "1")
@@ -62,9 +62,9 @@ func TestDelta(t *testing.T) {
 			c.subscribe(TypeEndpoint, "a")
 			c.want(TypeEndpoint, "a=1")
 			c.unsubscribe(TypeEndpoint, "b")
-			c.quiet(m)
+			c.quiet()
 			m.put(TypeEndpoint, "b", "2")
-			c.quiet(m)
+			c.quiet()
 		},
 		"unsubscribing a name inside a wildcard": func(_ *testing.T, m *mesh, c *client) {
 			m.put(TypeCluster, "a", "1", "b", "1")
@@ -73,30 +73,34 @@ func TestDelta(t *testing.T) {
 			c.unsubscribe(TypeCluster, "a")
 			c.want(TypeCluster, "a=1")
 			c.unsubscribe(TypeCluster, "*")
-			c.quiet(m)
+			c.quiet()
 			m.put(TypeCluster, "a", "2", "b", "2")
-			c.quiet(m)
+			c.quiet()
 		},
 		"reconnect with equal versions": func(_ *testing.T, m *mesh, c *client) {
 			m.put(TypeCluster, "a", "1", "b", "1")
 			c.request(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: TypeCluster, InitialResourceVersions: map[string]string{
-				"a": raw(TypeCluster, "a", "1").Version(), "b": raw(TypeCluster, "b", "1").Version()}})
-			c.quiet(m)
+				"a": raw(TypeCluster, "a", "1").Version(), "b": raw(TypeCluster, "b", "1").Version(),
+			}})
+			c.quiet()
 		},
 		"reconnect with some old, some gone": func(_ *testing.T, m *mesh, c *client) {
 			m.put(TypeCluster, "a", "2", "b", "1", "new", "1")
 			c.request(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: TypeCluster, InitialResourceVersions: map[string]string{
-				"a": raw(TypeCluster, "a", "1").Version(), "b": raw(TypeCluster, "b", "1").Version(), "gone": "x"}})
+				"a": raw(TypeCluster, "a", "1").Version(), "b": raw(TypeCluster, "b", "1").Version(), "gone": "x",
+			}})
 			c.want(TypeCluster, "a=2", "new=1")
 			c.want(TypeCluster, "-gone")
 		},
 		"reconnect by names": func(_ *testing.T, m *mesh, c *client) {
 			m.put(TypeEndpoint, "a", "1", "b", "2")
 			v := raw(TypeEndpoint, "a", "1").Version()
-			c.request(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: TypeEndpoint, ResourceNamesSubscribe: []string{"a", "b", "gone"},
-				InitialResourceVersions: map[string]string{"a": v, "b": "old", "gone": v}})
+			c.request(&discoveryv3.DeltaDiscoveryRequest{
+				TypeUrl: TypeEndpoint, ResourceNamesSubscribe: []string{"a", "b", "gone"},
+				InitialResourceVersions: map[string]string{"a": v, "b": "old", "gone": v},
+			})
 			c.want(TypeEndpoint, "b=2", "-gone")
-			c.quiet(m)
+			c.quiet()
 		},
 		"latest wins while a response is in flight": func(_ *testing.T, m *mesh, c *client) {
 			m.put(TypeCluster, "a", "1")
@@ -105,7 +109,7 @@ func TestDelta(t *testing.T) {
 			m.put(TypeCluster, "a", "2")
 			m.put(TypeCluster, "a", "3", "b", "1")
 			m.put(TypeCluster, "b", "")
-			c.quiet(m)
+			c.quiet()
 			c.ack(r)
 			c.want(TypeCluster, "a=3")
 		},
@@ -113,14 +117,14 @@ func TestDelta(t *testing.T) {
 			m.put(TypeListener, "good", "1", "bad", "1")
 			c.subscribe(TypeListener)
 			c.nack(c.wantNoAck(TypeListener, "bad=1", "good=1"), `error adding listener 'bad': no`)
-			c.quiet(m)
+			c.quiet()
 			st := m.srv.Ledger().Sessions()[0].Types[0]
 			if st.Refusal == nil || len(st.Refusal.Names) != 1 || st.Refusal.Names[0] != "bad" || !st.Stale {
 				t.Fatalf("ledger: %+v %+v", st, st.Refusal)
 			}
 			m.put(TypeListener, "good", "2")
 			c.want(TypeListener, "good=2")
-			c.quiet(m)
+			c.quiet()
 			if st := m.srv.Ledger().Sessions()[0].Types[0]; st.Refusal == nil {
 				t.Fatal("an unrelated acknowledgement cleared the refusal")
 			}
@@ -140,7 +144,7 @@ func TestDelta(t *testing.T) {
 			r := c.wantNoAck(TypeCluster, "a=1")
 			c.request(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: TypeCluster, ResponseNonce: "stale"})
 			m.put(TypeCluster, "a", "2")
-			c.quiet(m)
+			c.quiet()
 			c.ack(r)
 			c.want(TypeCluster, "a=2")
 		},
@@ -168,13 +172,13 @@ func TestDelta(t *testing.T) {
 			clusters := c.wantNoAck(TypeCluster, "c=2")
 			endpoints := c.wantNoAck(TypeEndpoint, "c=1") // unchanged, for the cluster that warms
 			c.want(TypeNameTable, "n=2")
-			c.quiet(m)
+			c.quiet()
 			c.ack(clusters)
-			c.quiet(m)
+			c.quiet()
 			c.ack(endpoints)
 			c.want(TypeListener, "l=2")
 			c.want(TypeRoute, "r=2")
-			c.quiet(m)
+			c.quiet()
 		},
 		"removed clusters go after the routes": func(_ *testing.T, m *mesh, c *client) {
 			m.edit(TypeCluster, "old", "1", "new", "1")
@@ -186,7 +190,7 @@ func TestDelta(t *testing.T) {
 			m.edit(TypeCluster, "old", "")
 			m.put(TypeRoute, "r", "new")
 			r := c.wantNoAck(TypeRoute, "r=new")
-			c.quiet(m)
+			c.quiet()
 			c.ack(r)
 			c.want(TypeCluster, "-old")
 		},
@@ -200,7 +204,7 @@ func TestDelta(t *testing.T) {
 			m.edit(TypeCluster, "old", "")
 			m.put(TypeRoute, "r", "bad")
 			c.nack(c.wantNoAck(TypeRoute, "r=bad"), "no")
-			c.quiet(m)
+			c.quiet()
 			var refused *RefusedError
 			if err := m.srv.Ledger().Wait(t.Context(), m.gen); !errors.As(err, &refused) {
 				t.Fatalf("Wait = %v", err)
@@ -245,7 +249,7 @@ func TestDeltaSplitsLargeResponses(t *testing.T) {
 	c.ack(first)
 	c.want(TypeCluster, "c=2", "e=1")
 	c.want(TypeCluster, "-d")
-	c.quiet(m)
+	c.quiet()
 }
 
 func TestRefusals(t *testing.T) {

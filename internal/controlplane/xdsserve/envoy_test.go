@@ -169,13 +169,16 @@ func edsCluster(name string, timeout time.Duration) *clusterv3.Cluster {
 
 func tcpAddress(port int) *corev3.Address {
 	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-		Address: "127.0.0.1", PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(port)}}}}
+		Address: "127.0.0.1", PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(port)},
+	}}}
 }
 
 func assignment(name string, port int) *endpointv3.ClusterLoadAssignment {
 	return &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{{
 		LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
-			Endpoint: &endpointv3.Endpoint{Address: tcpAddress(port)}}}}}}}
+			Endpoint: &endpointv3.Endpoint{Address: tcpAddress(port)},
+		}}},
+	}}}
 }
 
 func routeTo(cluster string) *routev3.RouteConfiguration {
@@ -183,8 +186,10 @@ func routeTo(cluster string) *routev3.RouteConfiguration {
 		Name: "all", Domains: []string{"*"}, Routes: []*routev3.Route{{
 			Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
 			Action: &routev3.Route_Route{Route: &routev3.RouteAction{
-				ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}},
-		}}}}}
+				ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
+			}},
+		}},
+	}}}
 }
 
 func httpListener(t *testing.T, name string, port int) *listenerv3.Listener {
@@ -193,10 +198,12 @@ func httpListener(t *testing.T, name string, port int) *listenerv3.Listener {
 		StatPrefix:     name,
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: overADS, RouteConfigName: "routes"}},
 		HttpFilters: []*hcmv3.HttpFilter{{Name: "router", ConfigType: &hcmv3.HttpFilter_TypedConfig{
-			TypedConfig: pack(t, &routerv3.Router{})}}},
+			TypedConfig: pack(t, &routerv3.Router{}),
+		}}},
 	}
 	return &listenerv3.Listener{Name: name, Address: tcpAddress(port), FilterChains: []*listenerv3.FilterChain{{
-		Filters: []*listenerv3.Filter{{Name: "http", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(t, hcm)}}}}}}
+		Filters: []*listenerv3.Filter{{Name: "http", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(t, hcm)}}},
+	}}}
 }
 
 func (m *mesh) set(t *testing.T, name string, msg proto.Message) {

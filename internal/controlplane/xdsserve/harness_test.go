@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -86,9 +87,7 @@ func (m *mesh) edit(typeURL string, edits ...string) {
 func (m *mesh) publish() {
 	m.gen++
 	sets := map[string]*Set{}
-	for k, v := range m.sets {
-		sets[k] = v
-	}
+	maps.Copy(sets, m.sets)
 	m.feed.Publish(&Snapshot{Generation: m.gen, Made: time.Now(), Sets: sets})
 }
 
@@ -172,7 +171,7 @@ func (c *client) wantNoAck(typeURL string, content ...string) *discoveryv3.Delta
 
 // quiet checks that nothing is under way: a type nobody else uses must be the
 // next thing to come.
-func (c *client) quiet(m *mesh) {
+func (c *client) quiet() {
 	c.t.Helper()
 	probe := fmt.Sprintf("type.googleapis.com/test.Probe%d", time.Now().UnixNano())
 	c.subscribe(probe, "x")

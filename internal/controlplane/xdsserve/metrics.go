@@ -22,20 +22,27 @@ func newMetrics() *Metrics {
 	seconds := []float64{.01, .1, .5, 1, 3, 5, 10, 20, 30}
 	return &Metrics{
 		sessions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "pilot_xds", Help: "Number of proxies connected by xDS, by version of the proxy."}, []string{"version"}),
+			Name: "pilot_xds", Help: "Number of proxies connected by xDS, by version of the proxy.",
+		}, []string{"version"}),
 		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pilot_xds_pushes", Help: "Responses sent to proxies, by type."}, []string{"type"}),
+			Name: "pilot_xds_pushes", Help: "Responses sent to proxies, by type.",
+		}, []string{"type"}),
 		rejects: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pilot_total_xds_rejects", Help: "Responses that proxies refused, by type."}, []string{"type"}),
+			Name: "pilot_total_xds_rejects", Help: "Responses that proxies refused, by type.",
+		}, []string{"type"}),
 		internal: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "pilot_total_xds_internal_errors", Help: "Sessions that ended with an error of the server's."}),
+			Name: "pilot_total_xds_internal_errors", Help: "Sessions that ended with an error of the server's.",
+		}),
 		convergence: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "pilot_proxy_convergence_time", Help: "Seconds from a change until a proxy acknowledged it.", Buckets: seconds}),
+			Name: "pilot_proxy_convergence_time", Help: "Seconds from a change until a proxy acknowledged it.", Buckets: seconds,
+		}),
 		pushTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "pilot_xds_push_time", Help: "Seconds to hand a response to the connection, by type.", Buckets: seconds}, []string{"type"}),
+			Name: "pilot_xds_push_time", Help: "Seconds to hand a response to the connection, by type.", Buckets: seconds,
+		}, []string{"type"}),
 		size: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "pilot_xds_config_size_bytes", Help: "Bytes of responses, by type.",
-			Buckets: []float64{1, 10e3, 1e6, 4e6, 10e6, 40e6}}, []string{"type"}),
+			Buckets: []float64{1, 10e3, 1e6, 4e6, 10e6, 40e6},
+		}, []string{"type"}),
 	}
 }
 

@@ -151,7 +151,7 @@ func TestMetrics(t *testing.T) {
 	c.subscribe(TypeListener)
 	m.put(TypeListener, "l", "1")
 	c.nack(c.wantNoAck(TypeListener, "l=1"), "no")
-	c.quiet(m)
+	c.quiet()
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -215,7 +215,7 @@ func (s *session) tell(sub *subscription, now time.Time) bool {
 		return false
 	}
 	if sub.typeURL == TypeCluster {
-		s.warm(sub, p.send)
+		s.warm(p.send)
 	}
 	if s.sotw {
 		if sub.rule.whole {
@@ -254,7 +254,7 @@ func fit(all []*Resource, limit int) (now, later []*Resource) {
 // warm makes the endpoints of changed clusters owed. Envoy builds a changed
 // cluster anew and waits for its endpoints, but has no reason to ask: it is
 // subscribed to them already.
-func (s *session) warm(clusters *subscription, sent []*Resource) {
+func (s *session) warm(sent []*Resource) {
 	eds := s.subs[TypeEndpoint]
 	if eds == nil {
 		return

@@ -213,9 +213,7 @@ func (p *plan) tidy() {
 func (s *subscription) told(snap *Snapshot, p plan, unsent []*Resource) {
 	now := snap.Set(s.typeURL)
 	clear(s.owed)
-	for name, version := range p.found {
-		s.absent[name] = version
-	}
+	maps.Copy(s.absent, p.found)
 	if len(s.absent) > 0 && (s.base != now || len(p.found) > 0) {
 		maps.DeleteFunc(s.absent, func(name, _ string) bool { _, there := now.Get(name); return there })
 	}

@@ -159,8 +159,10 @@ func trafficPolicies() *rapid.Generator[*networking.TrafficPolicy] {
 		p := &networking.TrafficPolicy{}
 		p.ConnectionPool = &networking.ConnectionPoolSettings{
 			Tcp: &networking.ConnectionPoolSettings_TCPSettings{MaxConnections: small().Draw(t, "connections"), ConnectTimeout: optional(t, "connect", durations())},
-			Http: &networking.ConnectionPoolSettings_HTTPSettings{Http1MaxPendingRequests: small().Draw(t, "pending"), MaxConcurrentStreams: small().Draw(t, "streams"),
-				MaxRequestsPerConnection: small().Draw(t, "requests"), UseClientProtocol: rapid.Bool().Draw(t, "client protocol")},
+			Http: &networking.ConnectionPoolSettings_HTTPSettings{
+				Http1MaxPendingRequests: small().Draw(t, "pending"), MaxConcurrentStreams: small().Draw(t, "streams"),
+				MaxRequestsPerConnection: small().Draw(t, "requests"), UseClientProtocol: rapid.Bool().Draw(t, "client protocol"),
+			},
 		}
 		if rapid.Bool().Draw(t, "outlier?") {
 			p.OutlierDetection = &networking.OutlierDetection{
