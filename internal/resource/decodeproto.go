@@ -228,6 +228,7 @@ func (d protoDecoder) enum(n *node, ed protoreflect.EnumDescriptor) (protoreflec
 		}
 		d.errorf(n.pos, "use the value's name", "%s has no value with number %s", ed.Name(), n.text)
 		return protoreflect.Value{}, false
+	default:
 	}
 	d.mistyped(n, "one of the values of "+string(ed.Name()))
 	return protoreflect.Value{}, false

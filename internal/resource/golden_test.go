@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,7 +41,7 @@ func TestGolden(t *testing.T) {
 				got += describe(f.Name, f.Data)
 			}
 			if os.Getenv("UPDATE_GOLDEN") != "" {
-				archive.Files = append(inputs, txtar.File{Name: "want", Data: []byte(got)})
+				archive.Files = slices.Concat(inputs, []txtar.File{{Name: "want", Data: []byte(got)}})
 				if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
 					t.Fatal(err)
 				}

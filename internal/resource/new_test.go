@@ -51,8 +51,10 @@ func TestFromKube(t *testing.T) {
 
 func TestFromSpec(t *testing.T) {
 	t.Parallel()
-	spec := &networkingv1alpha3.ServiceEntry{Hosts: []string{"a.example.com"}, Resolution: networkingv1alpha3.ServiceEntry_DNS,
-		Ports: []*networkingv1alpha3.ServicePort{{Number: 443, Name: "https", Protocol: "HTTPS"}}}
+	spec := &networkingv1alpha3.ServiceEntry{
+		Hosts: []string{"a.example.com"}, Resolution: networkingv1alpha3.ServiceEntry_DNS,
+		Ports: []*networkingv1alpha3.ServicePort{{Number: 443, Name: "https", Protocol: "HTTPS"}},
+	}
 	o, err := FromSpec(KindServiceEntry, metav1.ObjectMeta{Name: "a", Namespace: "shop"}, spec)
 	if err != nil {
 		t.Fatal(err)

@@ -73,6 +73,7 @@ func (r *reporter) mistyped(n *node, want string) {
 		found = "the number " + shorten(n.written())
 	case boolNode:
 		found = "the boolean " + n.text
+	case nullNode, listNode, mapNode: // the kind says it all
 	}
 	fix := ""
 	if want == "text" && (n.kind == intNode || n.kind == floatNode || n.kind == boolNode) {

@@ -77,10 +77,10 @@ func methodProblem(s string) string {
 	return ""
 }
 
-// statusProblem checks an HTTP status code that a proxy may send.
-func statusProblem(code, low, high int64) string {
-	if code < low || code > high {
-		return fmt.Sprintf("status %d is out of range: %d to %d", code, low, high)
+// statusProblem checks an HTTP status code that is low or above.
+func statusProblem(code, low int64) string {
+	if code < low || code > 599 {
+		return fmt.Sprintf("status %d is out of range: %d to 599", code, low)
 	}
 	return ""
 }
@@ -108,7 +108,7 @@ func retryOnProblem(s string) (problem, fix string) {
 			continue
 		}
 		if code, err := strconv.Atoi(word); err == nil {
-			if p := statusProblem(int64(code), 100, 599); p != "" {
+			if p := statusProblem(int64(code), 100); p != "" {
 				return p, ""
 			}
 			continue

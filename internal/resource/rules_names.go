@@ -21,7 +21,7 @@ func labelProblem(s string) string {
 	for i := range len(s) {
 		b := s[i]
 		inner := i > 0 && i < len(s)-1
-		if !isLower(b) && !(inner && b == '-') {
+		if !isLower(b) && (!inner || b != '-') {
 			return fmt.Sprintf("%s must consist of lower-case letters, digits and '-', with a letter or digit at both ends", quoted(s))
 		}
 	}
@@ -155,7 +155,7 @@ func isQualified(s string) bool {
 	for i := range len(s) {
 		b := s[i]
 		inner := i > 0 && i < len(s)-1
-		if !isAlnum(b) && !(inner && (b == '-' || b == '_' || b == '.')) {
+		if !isAlnum(b) && (!inner || b != '-' && b != '_' && b != '.') {
 			return false
 		}
 	}

@@ -112,6 +112,7 @@ func isNumeric(n *node) bool {
 		return true
 	case stringNode:
 		return n.text != "" && strings.IndexFunc(n.text, func(c rune) bool { return !strings.ContainsRune("+-.0123456789eE", c) }) < 0
+	default:
+		return false
 	}
-	return false
 }

@@ -3,6 +3,7 @@ package resource
 import (
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	extensionsv1alpha1 "istio.io/api/extensions/v1alpha1"
 	networkingv1alpha3 "istio.io/api/networking/v1alpha3"
 	networkingv1beta1 "istio.io/api/networking/v1beta1"
@@ -14,8 +15,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	netv1 "k8s.io/api/networking/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/meshctl/meshctl/internal/diag"
 )

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 
 	securityv1beta1 "istio.io/api/security/v1beta1"
 )
@@ -16,7 +17,7 @@ func (c *check) peerAuthentication(s *securityv1beta1.PeerAuthentication) {
 		c.errorf("spec.portLevelMtls", "add selector.matchLabels", "portLevelMtls needs a selector: ports belong to workloads")
 	}
 	for _, port := range slices.Sorted(maps.Keys(s.GetPortLevelMtls())) {
-		c.problem(entry("spec.portLevelMtls", fmt.Sprint(port)), portProblem(port), "write the port of the workload, not that of its Service")
+		c.problem(entry("spec.portLevelMtls", strconv.FormatUint(uint64(port), 10)), portProblem(port), "write the port of the workload, not that of its Service")
 	}
 }
 

@@ -1,9 +1,9 @@
 package resource
 
 import (
-	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	networkingv1alpha3 "istio.io/api/networking/v1alpha3"
@@ -52,7 +52,7 @@ func (c *check) trafficPolicy(path string, t *networkingv1alpha3.TrafficPolicy) 
 		if p.GetPort() == nil {
 			c.errorf(at, "add port.number", "the port is missing")
 		} else if c.problem(at+".port.number", portProblem(p.GetPort().GetNumber()), "") {
-			c.unique("port", ports, fmt.Sprint(p.GetPort().GetNumber()), at+".port.number")
+			c.unique("port", ports, strconv.FormatUint(uint64(p.GetPort().GetNumber()), 10), at+".port.number")
 		}
 		c.loadBalancer(at+".loadBalancer", p.GetLoadBalancer())
 		c.connectionPool(at+".connectionPool", p.GetConnectionPool())
@@ -99,6 +99,7 @@ func (c *check) warmup(path string, lb *networkingv1alpha3.LoadBalancerSettings)
 	switch lb.GetSimple() {
 	case networkingv1alpha3.LoadBalancerSettings_RANDOM, networkingv1alpha3.LoadBalancerSettings_PASSTHROUGH:
 		c.warnf(path, "new endpoints get their full share at once", "use ROUND_ROBIN or LEAST_REQUEST", "warmup has no effect with %s", lb.GetSimple())
+	default:
 	}
 }
 
@@ -252,7 +253,7 @@ func (c *check) outlierDetection(path string, o *networkingv1alpha3.OutlierDetec
 		c.errorf(path+".consecutiveLocalOriginFailures", "set splitExternalLocalOriginErrors: true", "consecutiveLocalOriginFailures needs splitExternalLocalOriginErrors")
 	}
 	for i, code := range o.GetOutlierDetectionHttpErrorCodes() {
-		c.problem(item(path+".outlierDetectionHttpErrorCodes", i), statusProblem(int64(code), 100, 599), "")
+		c.problem(item(path+".outlierDetectionHttpErrorCodes", i), statusProblem(int64(code), 100), "")
 	}
 	if o.Consecutive_5XxErrors != nil && o.Consecutive_5XxErrors.GetValue() == 0 &&
 		o.ConsecutiveGatewayErrors.GetValue() == 0 && o.GetConsecutiveLocalOriginFailures().GetValue() == 0 {

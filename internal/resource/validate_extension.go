@@ -118,6 +118,7 @@ func (c *check) patchMatch(path string, p *networkingv1alpha3.EnvoyFilter_EnvoyC
 		allowed = "routeConfiguration"
 	case networkingv1alpha3.EnvoyFilter_CLUSTER:
 		allowed = "cluster"
+	default: // nothing is matched on
 	}
 	var found string
 	switch p.GetMatch().GetObjectTypes().(type) {
@@ -128,7 +129,6 @@ func (c *check) patchMatch(path string, p *networkingv1alpha3.EnvoyFilter_EnvoyC
 	case *networkingv1alpha3.EnvoyFilter_EnvoyConfigObjectMatch_Cluster:
 		found = "cluster"
 	case *networkingv1alpha3.EnvoyFilter_EnvoyConfigObjectMatch_Waypoint:
-		found = "waypoint"
 		if p.GetMatch().GetContext() != networkingv1alpha3.EnvoyFilter_WAYPOINT {
 			c.errorf(path+".match.waypoint", "set context to WAYPOINT", "a waypoint match needs context WAYPOINT")
 		}

@@ -24,13 +24,13 @@ func (c *check) kubeGateway(s *gwv1.Gateway) {
 		path := item("spec.listeners", i)
 		c.sectionName(path+".name", string(l.Name))
 		c.unique("listener name", names, string(l.Name), path+".name")
-		c.kubePort(path+".port", int32(l.Port))
+		c.kubePort(path+".port", l.Port)
 		host := ""
 		if l.Hostname != nil {
 			host = string(*l.Hostname)
 			c.problem(path+".hostname", wildcardHostProblem(host), "")
 		}
-		c.unique("combination of port, protocol and hostname", combined, string(l.Protocol)+"/"+itoa(int32(l.Port))+"/"+host, path)
+		c.unique("combination of port, protocol and hostname", combined, string(l.Protocol)+"/"+itoa(l.Port)+"/"+host, path)
 		c.listenerTLS(path, l)
 	}
 }
@@ -78,7 +78,7 @@ func (c *check) parents(refs []gwv1.ParentReference) {
 			c.problem(path+".namespace", labelProblem(string(*r.Namespace)), "")
 		}
 		if r.Port != nil {
-			c.kubePort(path+".port", int32(*r.Port))
+			c.kubePort(path+".port", *r.Port)
 		}
 		kind := Kind{GroupGatewayAPI, "Gateway"}
 		if r.Kind != nil {
@@ -250,7 +250,7 @@ func (c *check) backendRef(path string, r gwv1.BackendObjectReference) {
 		c.problem(path+".namespace", labelProblem(string(*r.Namespace)), "")
 	}
 	if r.Port != nil {
-		c.kubePort(path+".port", int32(*r.Port))
+		c.kubePort(path+".port", *r.Port)
 	}
 	service := (r.Group == nil || *r.Group == "") && (r.Kind == nil || *r.Kind == "Service")
 	if service && r.Port == nil {

@@ -156,7 +156,7 @@ func (c *check) fault(path string, f *networkingv1alpha3.HTTPFaultInjection) {
 func (c *check) abort(path string, a *networkingv1alpha3.HTTPFaultInjection_Abort) {
 	switch e := a.GetErrorType().(type) {
 	case *networkingv1alpha3.HTTPFaultInjection_Abort_HttpStatus:
-		c.problem(path+".httpStatus", statusProblem(int64(e.HttpStatus), 200, 599), "")
+		c.problem(path+".httpStatus", statusProblem(int64(e.HttpStatus), 200), "")
 	case *networkingv1alpha3.HTTPFaultInjection_Abort_GrpcStatus:
 		if !slices.Contains(grpcStatuses, e.GrpcStatus) {
 			c.errorf(path+".grpcStatus", didYouMean(e.GrpcStatus, grpcStatuses), "%s is not a gRPC status: known are %s", quoted(e.GrpcStatus), strings.Join(grpcStatuses, ", "))

@@ -140,7 +140,7 @@ func (c *check) extensionProviders(mc *meshv1alpha1.MeshConfig) {
 		}
 		if status := fields.ByName("status_on_error"); status != nil && config.Has(status) {
 			code, err := strconv.Atoi(config.Get(status).String())
-			if err != nil || statusProblem(int64(code), 200, 599) != "" {
+			if err != nil || statusProblem(int64(code), 200) != "" {
 				c.errorf(at+".statusOnError", "", "%s is not an HTTP status", quoted(config.Get(status).String()))
 			}
 		}

@@ -1,9 +1,9 @@
 package resource
 
 import (
-	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	networkingv1alpha3 "istio.io/api/networking/v1alpha3"
@@ -70,7 +70,7 @@ func (c *check) entryPorts(s *networkingv1alpha3.ServiceEntry) {
 	for i, p := range s.GetPorts() {
 		path := item("spec.ports", i)
 		if c.problem(path+".number", portProblem(p.GetNumber()), "") {
-			c.unique("port", numbers, fmt.Sprint(p.GetNumber()), path+".number")
+			c.unique("port", numbers, strconv.FormatUint(uint64(p.GetNumber()), 10), path+".number")
 		}
 		if p.GetName() == "" {
 			c.errorf(path, "add name, such as http", "the port has no name")

@@ -3,6 +3,7 @@ package resource
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	networkingv1alpha3 "istio.io/api/networking/v1alpha3"
@@ -39,7 +40,7 @@ func (c *check) sidecarIngress(path string, l *networkingv1alpha3.IstioIngressLi
 		c.errorf(path, "add port", "an ingress listener needs a port")
 	} else {
 		c.problem(path+".port.number", portProblem(l.GetPort().GetNumber()), "")
-		c.unique("port", ports, fmt.Sprint(l.GetPort().GetNumber()), path+".port.number")
+		c.unique("port", ports, strconv.FormatUint(uint64(l.GetPort().GetNumber()), 10), path+".port.number")
 		c.protocol(path+".port.protocol", l.GetPort().GetProtocol())
 		if l.GetPort().GetName() != "" {
 			c.problem(path+".port.name", labelOrUpperProblem(l.GetPort().GetName()), "")
@@ -89,7 +90,7 @@ func (c *check) sidecarEgress(path string, l *networkingv1alpha3.IstioEgressList
 				c.errorf(path+".port.number", "use 0", "a Unix socket has no port number")
 			}
 		} else if c.problem(path+".port.number", portProblem(p.GetNumber()), "") {
-			c.unique("port", ports, l.GetBind()+":"+fmt.Sprint(p.GetNumber()), path+".port.number")
+			c.unique("port", ports, l.GetBind()+":"+strconv.FormatUint(uint64(p.GetNumber()), 10), path+".port.number")
 		}
 		c.protocol(path+".port.protocol", p.GetProtocol())
 		if p.GetName() != "" {

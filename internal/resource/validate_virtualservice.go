@@ -172,7 +172,7 @@ func (c *check) directResponse(path string, r *networkingv1alpha3.HTTPDirectResp
 	if r == nil {
 		return
 	}
-	c.problem(path+".status", statusProblem(int64(r.GetStatus()), 200, 599), "")
+	c.problem(path+".status", statusProblem(int64(r.GetStatus()), 200), "")
 	size := len(r.GetBody().GetString_()) + len(r.GetBody().GetBytes())
 	const most, large = 1 << 20, 100 << 10
 	switch {

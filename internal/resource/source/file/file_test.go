@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -234,7 +235,7 @@ func TestConfigMapSwap(t *testing.T) {
 			for v := 2; v <= 4; v++ {
 				next := fmt.Sprintf("%s/..%d", dir, v)
 				must(t, os.Mkdir(next, 0o755))
-				write(t, next+"/a.yaml", sa("a", fmt.Sprint(v)))
+				write(t, next+"/a.yaml", sa("a", strconv.Itoa(v)))
 				must(t, os.Symlink(filepath.Base(next), dir+"/..tmp"))
 				must(t, os.Rename(dir+"/..tmp", dir+"/..data"))
 				must(t, os.RemoveAll(fmt.Sprintf("%s/..%d", dir, v-1)))
@@ -315,7 +316,7 @@ func TestManyWrites(t *testing.T) {
 	s := run(t, file.Options{Paths: []string{dir}})
 	s.want(t, "|")
 	for i := range 500 {
-		write(t, fmt.Sprintf("%s/%d.yaml", dir, i%5), sa(fmt.Sprintf("a%d", i%5), fmt.Sprint(i)))
+		write(t, fmt.Sprintf("%s/%d.yaml", dir, i%5), sa(fmt.Sprintf("a%d", i%5), strconv.Itoa(i)))
 	}
 	s.want(t, "ServiceAccount/default/a0=495 ServiceAccount/default/a1=496 ServiceAccount/default/a2=497 ServiceAccount/default/a3=498 ServiceAccount/default/a4=499 |")
 	if s.applies > 250 {

@@ -3,7 +3,6 @@ package file
 import (
 	"bytes"
 	"fmt"
-
 	"slices"
 	"time"
 

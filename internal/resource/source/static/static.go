@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -148,7 +149,7 @@ func (s *Source) conflict(o *resource.Object) error {
 	if !exists {
 		return fmt.Errorf("apply %s: resourceVersion %s given: %w", o.Ref(), o.Meta.ResourceVersion, ErrNotFound)
 	}
-	if have := fmt.Sprint(old.version); have != o.Meta.ResourceVersion {
+	if have := strconv.FormatUint(old.version, 10); have != o.Meta.ResourceVersion {
 		return fmt.Errorf("apply %s: resourceVersion is %s, not %s: %w", o.Ref(), have, o.Meta.ResourceVersion, ErrConflict)
 	}
 	return nil
