@@ -79,9 +79,11 @@ func TestWrongSettingsAreAllNamed(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"INSTANCE_IP", "MESH_SO_MARK", "concurrency", "MESH_ADMIN_ADDR", "MINIMUM_DRAIN_DURATION",
+	for _, want := range []string{
+		"INSTANCE_IP", "MESH_SO_MARK", "concurrency", "MESH_ADMIN_ADDR", "MINIMUM_DRAIN_DURATION",
 		"MESH_LABELS_FILE", "ISTIO_META_POD_PORTS", "ISTIO_META_DNS_CAPTURE", "ISTIO_PROMETHEUS_ANNOTATIONS", "--nope",
-		"POD_NAME", "POD_NAMESPACE", "MESH_DISCOVERY_ADDRESS", "MESH_ROOT_CERT_FILE"} {
+		"POD_NAME", "POD_NAMESPACE", "MESH_DISCOVERY_ADDRESS", "MESH_ROOT_CERT_FILE",
+	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not named in:\n%v", want, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -92,7 +93,7 @@ func Run(ctx context.Context, s Settings, log *slog.Logger, levels *admin.Levels
 		left--
 	case <-ctx.Done():
 	case <-sig:
-		log.Info("draining", "for", s.DrainDuration.String())
+		log.InfoContext(ctx, "draining", "for", s.DrainDuration.String())
 		drain(ctx, a.status, s)
 	case <-quit:
 	}
@@ -176,9 +177,7 @@ func debugNames(s *dns.Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		all := nametable.Table{}
 		for _, t := range s.Table() {
-			for h, i := range t {
-				all[h] = i
-			}
+			maps.Copy(all, t)
 		}
 		w.Header().Set("Content-Type", "application/json")
 		enc := json.NewEncoder(w)

@@ -252,7 +252,7 @@ func (l *loader) jsonMap(name string) map[string]string {
 // parseDownwardAPI reads the file form of the Kubernetes downward API: key="value" lines.
 func parseDownwardAPI(text string) (map[string]string, error) {
 	m := map[string]string{}
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
@@ -296,7 +296,7 @@ func (l *loader) identity() {
 	if ips == "" {
 		ips = l.getenv("INSTANCE_IP")
 	}
-	for _, v := range strings.Split(ips, ",") {
+	for v := range strings.SplitSeq(ips, ",") {
 		if v = strings.TrimSpace(v); v == "" {
 			continue
 		}
@@ -326,7 +326,7 @@ func (l *loader) behaviour() {
 	l.addr(&s.HealthAddr, "MESH_HEALTH_ADDR")
 	l.addr(&s.PrometheusAddr, "MESH_PROMETHEUS_ADDR")
 	l.addr(&s.DNSAddr, "MESH_DNS_ADDR")
-	for _, u := range strings.Split(l.getenv("MESH_DNS_UPSTREAMS"), ",") {
+	for u := range strings.SplitSeq(l.getenv("MESH_DNS_UPSTREAMS"), ",") {
 		if u = strings.TrimSpace(u); u == "" {
 			continue
 		}

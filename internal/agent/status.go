@@ -200,8 +200,10 @@ func (s *Status) Serve(ctx context.Context) error {
 			}
 			return fmt.Errorf("listen on %s: %w", e.addr, err)
 		}
-		srv := &http.Server{Handler: e.h, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
-			ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug)}
+		srv := &http.Server{
+			Handler: e.h, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
+			ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug),
+		}
 		servers = append(servers, srv)
 		go func() { errs <- srv.Serve(ln) }()
 	}

@@ -62,7 +62,7 @@ runs a whole mesh by itself: no root, no cluster, no container engine.`,
   meshctl analyze ./manifests                 # what is wrong, before it is applied
   meshctl apply -f reviews-90-10.yaml         # a change, live
   meshctl down                                # end it; nothing is left behind`,
-		Args:                       func(cmd *cobra.Command, args []string) error { return unknownCommand(cmd, args) },
+		Args:                       unknownCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors:              true,
 		SilenceUsage:               true,

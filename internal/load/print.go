@@ -53,7 +53,7 @@ func (r *Result) printHead(p *printer) {
 	}
 	p.line("%s", how)
 	p.line("")
-	p.line("  requests   %10d   in %s, %.1f/s", r.Requests, Millis(r.Elapsed), r.Rate)
+	p.line("  requests   %10d   in %s, %.1f/s", r.Requests, r.Elapsed, r.Rate)
 	p.line("  succeeded  %10d   %s", r.Requests-r.Failures, percent(r.Requests-r.Failures, r.Requests))
 	p.line("  failed     %10d   %s", r.Failures, percent(r.Failures, r.Requests))
 	secs := max(time.Duration(r.Elapsed).Seconds(), 1e-9)

@@ -254,7 +254,7 @@ func (b *builds) get(ctx context.Context, dir string) (string, error) {
 	} else {
 		cache = filepath.Join(cache, "meshctl", "build")
 	}
-	b.log.Info("building", "folder", dir)
+	b.log.InfoContext(ctx, "building", "folder", dir)
 	path, err := image.GoBuild(ctx, dir, cache)
 	b.done[dir] = built{path, err, time.Now()}
 	return path, err

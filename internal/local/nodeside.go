@@ -193,7 +193,7 @@ func (n *nodeProcess) fail(ctx context.Context, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if _, err := n.bridge.Call(ctx, callFailed, b); err != nil {
-		n.log.Error("failure not reported", "err", err)
+		n.log.ErrorContext(ctx, "failure not reported", "err", err)
 	}
 }
 

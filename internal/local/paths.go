@@ -41,23 +41,19 @@ func PathsOf(name string) (Paths, error) {
 	if !validName.MatchString(name) {
 		return Paths{}, fmt.Errorf("mesh name %q: want lower-case letters, digits and -, at most 40", name)
 	}
-	base, err := baseDir()
-	if err != nil {
-		return Paths{}, err
-	}
-	return Paths{Dir: filepath.Join(base, name)}, nil
+	return Paths{Dir: filepath.Join(baseDir(), name)}, nil
 }
 
 // maxSocketPath is sizeof(sun_path) without the final zero (unix(7)).
 const maxSocketPath = 107
 
-func baseDir() (string, error) {
+func baseDir() string {
 	runtimeDir := os.Getenv("XDG_RUNTIME_DIR")
 	longest := len("/meshctl/") + 40 + len("/control.sock")
 	if filepath.IsAbs(runtimeDir) && len(runtimeDir)+longest <= maxSocketPath && ownDir(runtimeDir) == nil {
-		return filepath.Join(runtimeDir, "meshctl"), nil
+		return filepath.Join(runtimeDir, "meshctl")
 	}
-	return filepath.Join("/tmp", "meshctl-"+strconv.Itoa(os.Geteuid())), nil
+	return filepath.Join("/tmp", "meshctl-"+strconv.Itoa(os.Geteuid()))
 }
 
 // ownDir fails unless path is a directory of ours that nobody else can write.
@@ -183,10 +179,7 @@ next:
 
 // List names all meshes of this user that have files, running or not.
 func List() ([]string, error) {
-	base, err := baseDir()
-	if err != nil {
-		return nil, err
-	}
+	base := baseDir()
 	entries, err := os.ReadDir(base)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil

@@ -35,7 +35,7 @@ func Run(ctx context.Context, o Options, ready func(api.Status, error)) error {
 	if ctx.Err() == nil {
 		_ = m.Release()
 		if err == nil {
-			err = &StartError{Message: "the mesh has ended", Log: lastLines(m.Paths.Log(), 20)}
+			err = &StartError{Message: "the mesh has ended", Log: lastLines(m.Paths.Log())}
 		}
 		return err
 	}

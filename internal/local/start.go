@@ -167,11 +167,11 @@ func startError(p Paths, name string, rep report) error {
 	if rep.Unavailable {
 		return &node.UnavailableError{Cause: rep.Error, Fix: rep.Fix + noFallback}
 	}
-	return &StartError{Message: "start mesh: " + rep.Error, Fix: rep.Fix, Log: lastLines(p.Log(), 20)}
+	return &StartError{Message: "start mesh: " + rep.Error, Fix: rep.Fix, Log: lastLines(p.Log())}
 }
 
-// lastLines is the end of a file, for messages.
-func lastLines(path string, n int) string {
+// lastLines is the end of a file, for messages: twenty lines.
+func lastLines(path string) string {
 	f, err := os.Open(path)
 	if err != nil {
 		return ""
@@ -182,7 +182,7 @@ func lastLines(path string, n int) string {
 	}
 	b, _ := io.ReadAll(f)
 	lines := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
 // WaitReady waits until everything is ready or has failed. progress may be nil.
@@ -209,13 +209,13 @@ func (m *Mesh) WaitReady(ctx context.Context, timeout time.Duration, progress fu
 		case err == nil && (status.State == api.Ready || status.State == api.Degraded):
 			return status, nil
 		case err == nil && status.State == api.Stopping:
-			return status, &StartError{Message: "the mesh is being stopped", Log: lastLines(m.Paths.Log(), 20)}
+			return status, &StartError{Message: "the mesh is being stopped", Log: lastLines(m.Paths.Log())}
 		case ctx.Err() != nil:
 			return status, ctx.Err()
 		case waitCtx.Err() != nil:
 			return status, &NotReadyError{Timeout: timeout, Waiting: status.Waiting}
 		case err != nil:
-			return status, &StartError{Message: "the mesh ended while it was starting: " + err.Error(), Log: lastLines(m.Paths.Log(), 20)}
+			return status, &StartError{Message: "the mesh ended while it was starting: " + err.Error(), Log: lastLines(m.Paths.Log())}
 		}
 		select {
 		case <-tick.C:

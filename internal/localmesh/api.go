@@ -119,7 +119,7 @@ func (d *daemon) propagate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := d.cp.Server().Ledger().Wait(ctx, gen); err != nil {
-		d.log.Info("not every proxy has acknowledged the change yet", "err", err)
+		d.log.InfoContext(ctx, "not every proxy has acknowledged the change yet", "err", err)
 	}
 	return nil
 }

@@ -69,10 +69,10 @@ func (p *ports) outage(ctx context.Context, d time.Duration) {
 	p.mu.Lock()
 	p.stopAll()
 	p.mu.Unlock()
-	p.log.Info("the control plane's ports are closed", "for", d.String())
+	p.log.InfoContext(ctx, "the control plane's ports are closed", "for", d.String())
 	time.AfterFunc(d, func() {
 		if err := p.open(ctx); err != nil {
-			p.log.Error("the control plane's ports cannot be opened again", "err", err)
+			p.log.ErrorContext(ctx, "the control plane's ports cannot be opened again", "err", err)
 		}
 	})
 }

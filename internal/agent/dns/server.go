@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -69,9 +70,7 @@ func New(o Options) *Server {
 func (s *Server) Update(set map[string]nametable.Table, removed []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for n, t := range set {
-		s.tables[n] = t
-	}
+	maps.Copy(s.tables, set)
 	for _, n := range removed {
 		delete(s.tables, n)
 	}
@@ -91,9 +90,7 @@ func (s *Server) Table() map[string]nametable.Table {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := make(map[string]nametable.Table, len(s.tables))
-	for k, v := range s.tables {
-		out[k] = v
-	}
+	maps.Copy(out, s.tables)
 	return out
 }
 
@@ -112,8 +109,10 @@ func (s *Server) Listen(ctx context.Context) (netip.AddrPort, error) {
 	}
 	h := dns.HandlerFunc(s.serve)
 	s.udp = &dns.Server{PacketConn: pc, Handler: h, UDPSize: dns.DefaultMsgSize}
-	s.tcp = &dns.Server{Listener: ln, Handler: h, ReadTimeout: forwardTimeout, MaxTCPQueries: 128,
-		IdleTimeout: func() time.Duration { return 10 * time.Second }}
+	s.tcp = &dns.Server{
+		Listener: ln, Handler: h, ReadTimeout: forwardTimeout, MaxTCPQueries: 128,
+		IdleTimeout: func() time.Duration { return 10 * time.Second },
+	}
 	return addressOf(pc), nil
 }
 

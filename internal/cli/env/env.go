@@ -132,7 +132,7 @@ func Open(ctx context.Context, name string) (*Mesh, error) {
 	return &Mesh{Mesh: m, Name: name, API: meshapi.New(m.HTTP())}, nil
 }
 
-// Pods lists pods of a namespace, or of all with "", ordered by name.
+// PodsIn lists pods of a namespace, or of all with "", ordered by name.
 func (m *Mesh) PodsIn(ctx context.Context, namespace string) ([]api.Pod, error) {
 	all, err := m.Pods(ctx)
 	if err != nil {

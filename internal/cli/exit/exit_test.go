@@ -11,7 +11,7 @@ import (
 
 func TestPrint(t *testing.T) {
 	t.Parallel()
-	err := exit.Dataf("cannot read %s", "a.yaml").Because(errors.New("line 1\nline 2\n")).Try("meshctl validate -f a.yaml").Try("or this")
+	err := exit.Dataf("cannot read %s", "a.yaml").Because(errors.New("line 1\nline 2\n")).Try("meshctl validate -f a.yaml").Try("or this") //nolint:revive // causes of others may end so
 	for name, c := range map[string]struct {
 		err  error
 		want string

@@ -65,7 +65,7 @@ func Run(ctx context.Context, o *Options) error {
 	if o.Format.IsStructured() {
 		err = o.Env.IO.Print(o.Format, stdio.Document{Value: s})
 	} else {
-		err = o.print(s)
+		o.print(s)
 	}
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func Run(ctx context.Context, o *Options) error {
 	}
 }
 
-func (o *Options) print(s api.Status) error {
+func (o *Options) print(s api.Status) {
 	io := o.Env.IO
 	style := map[api.State]stdio.Style{api.Ready: stdio.Green, api.Degraded: stdio.Red}[s.State]
 	if style == stdio.Plain {
@@ -112,7 +112,6 @@ func (o *Options) print(s api.Status) error {
 		io.Printf("\n")
 		o.Env.PrintFindings(alike(s.Diagnostics))
 	}
-	return nil
 }
 
 // alike joins notes that say the same of several objects.

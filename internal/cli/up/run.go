@@ -23,7 +23,7 @@ func Run(ctx context.Context, o *Options) error {
 	p := newProgress(o.Env)
 	start := local.Options{Settings: s, Timeout: o.Timeout, Progress: p.event}
 	if o.Foreground {
-		return o.foreground(ctx, start, p)
+		return o.foreground(ctx, start)
 	}
 	m, status, err := local.Start(ctx, start)
 	var running *local.RunningError
@@ -41,7 +41,7 @@ func Run(ctx context.Context, o *Options) error {
 }
 
 // foreground stays until the user ends it.
-func (o *Options) foreground(ctx context.Context, start local.Options, p *progress) error {
+func (o *Options) foreground(ctx context.Context, start local.Options) error {
 	err := local.Run(ctx, start, func(status api.Status, err error) {
 		m, openErr := env.Open(ctx, o.Name)
 		if openErr != nil {

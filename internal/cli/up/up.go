@@ -3,6 +3,7 @@ package up
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,7 +53,7 @@ in force. A second up of the same folder only says what runs.`,
   meshctl up --name staging ./manifests   # several meshes side by side
   meshctl up --foreground                 # stay, show what happens, end with Ctrl-C`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.Paths = append(args, files...)
+			o.Paths = slices.Concat(args, files)
 			if err := o.check(); err != nil {
 				return err
 			}

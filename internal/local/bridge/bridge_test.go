@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // pair is both halves in one process, running.
-func pair(t *testing.T, opts HostOptions, accepted Accepted) (*Host, *Node) {
+func pair(t *testing.T, opts HostOptions, accepted Accepted) *Node {
 	t.Helper()
 	hostLink, file, err := Pair()
 	if err != nil {
@@ -48,7 +48,7 @@ func pair(t *testing.T, opts HostOptions, accepted Accepted) (*Host, *Node) {
 		<-done
 		<-done
 	})
-	return h, n
+	return n
 }
 
 func descriptors(t *testing.T) int {
@@ -81,7 +81,7 @@ func TestPublishedConnections(t *testing.T) {
 			}()
 		}
 	}()
-	_, n := pair(t, HostOptions{}, func(ctx context.Context, id string, conn net.Conn) {
+	n := pair(t, HostOptions{}, func(ctx context.Context, id string, conn net.Conn) {
 		go func() {
 			up, err := net.Dial("tcp", backend.Addr().String())
 			if err != nil {
@@ -133,7 +133,7 @@ func TestPublishedConnections(t *testing.T) {
 }
 
 func TestPortInUseTakesTheNext(t *testing.T) {
-	_, n := pair(t, HostOptions{}, nil)
+	n := pair(t, HostOptions{}, nil)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func TestPortInUseTakesTheNext(t *testing.T) {
 }
 
 func TestOutsideIsOnlyOutside(t *testing.T) {
-	_, n := pair(t, HostOptions{Outside: true}, nil)
+	n := pair(t, HostOptions{Outside: true}, nil)
 	for _, address := range []string{"127.0.0.1:22", "[::1]:22", "[::ffff:127.0.0.1]:22", "0.0.0.0:22", "169.254.169.254:80", "224.0.0.1:80"} {
 		if c, err := n.DialOutside(t.Context(), netip.MustParseAddrPort(address)); err == nil {
 			c.Close()
@@ -165,7 +165,7 @@ func TestOutsideIsOnlyOutside(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	_, closed := pair(t, HostOptions{}, nil)
+	closed := pair(t, HostOptions{}, nil)
 	if _, err := closed.DialOutside(t.Context(), netip.MustParseAddrPort("192.0.2.1:1")); err == nil || !strings.Contains(err.Error(), "without access") {
 		t.Errorf("closed mesh: %v", err)
 	}
@@ -200,7 +200,7 @@ func TestDNSGoesToTheHostsServers(t *testing.T) {
 		_, _ = io.ReadFull(c, b[:2+len(question)])
 		_, _ = c.Write(append([]byte{0, 14, 0x12, 0x34, 0x80, 0}, append(make([]byte, 8), 'o', 'k')...))
 	}()
-	_, n := pair(t, HostOptions{Outside: true, DNSServers: []netip.AddrPort{netip.MustParseAddrPort(udp.LocalAddr().String())}}, nil)
+	n := pair(t, HostOptions{Outside: true, DNSServers: []netip.AddrPort{netip.MustParseAddrPort(udp.LocalAddr().String())}}, nil)
 	got, err := n.ExchangeDNS(t.Context(), question)
 	udp.Close()
 	tcp.Close()
@@ -212,10 +212,10 @@ func TestDNSGoesToTheHostsServers(t *testing.T) {
 
 func TestCalls(t *testing.T) {
 	release := make(chan struct{})
-	_, n := pair(t, HostOptions{Calls: map[string]func(context.Context, []byte) ([]byte, error){
+	n := pair(t, HostOptions{Calls: map[string]func(context.Context, []byte) ([]byte, error){
 		"echo": func(_ context.Context, in []byte) ([]byte, error) { return in, nil },
 		"fail": func(context.Context, []byte) ([]byte, error) { return nil, errors.New("no") },
-		"wait": func(ctx context.Context, _ []byte) ([]byte, error) {
+		"wait": func(ctx context.Context, _ []byte) ([]byte, error) { //nolint:unparam // its type is Call's
 			select {
 			case <-release:
 			case <-ctx.Done():

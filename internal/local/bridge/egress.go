@@ -22,7 +22,11 @@ func (n *Node) ServeEgress(ctx context.Context, ln net.Listener) {
 		c, err := ln.Accept()
 		if err != nil {
 			if ctx.Err() == nil && isTemporary(err) {
-				time.Sleep(50 * time.Millisecond) // out of descriptors: let others end
+				// Out of descriptors: let others end.
+				select {
+				case <-ctx.Done():
+				case <-time.After(50 * time.Millisecond):
+				}
 				continue
 			}
 			return

@@ -192,7 +192,7 @@ func listenNear(want Listen) (net.Listener, error) {
 		if firstErr == nil {
 			firstErr = err
 		}
-		if !want.Next || !(errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES)) {
+		if !want.Next || !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) {
 			break
 		}
 	}

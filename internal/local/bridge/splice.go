@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -41,7 +42,8 @@ func Splice(ctx context.Context, a, b net.Conn) {
 // isTemporary reports whether accepting can go on after err.
 func isTemporary(err error) bool {
 	var ne net.Error
-	if e, ok := err.(net.Error); ok {
+	var e net.Error
+	if errors.As(err, &e) {
 		ne = e
 	}
 	//nolint:staticcheck // Temporary is deprecated in general but exact for accept errors.

@@ -220,7 +220,7 @@ func (c *Client) Dial(ctx context.Context, pod, address string) (net.Conn, error
 		return nil, fmt.Errorf("ask the local mesh: %w", err)
 	}
 	r := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(r, nil)
+	resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // what follows is the connection itself
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("ask the local mesh: %w", err)

@@ -2,7 +2,7 @@ package controller
 
 import (
 	"cmp"
-	"fmt"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -100,4 +100,4 @@ func containerStatus(c ContainerStatus) corev1.ContainerStatus {
 }
 
 // NewUID is the identity of the n-th run of a pod of this name.
-func NewUID(p PodSpec, run int) string { return uid("Pod", p.Namespace, p.Name, fmt.Sprint(run)) }
+func NewUID(p PodSpec, run int) string { return uid("Pod", p.Namespace, p.Name, strconv.Itoa(run)) }

@@ -1,11 +1,11 @@
 package controller
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"net/netip"
 )
 
 // ContainerStatus is how one container is doing.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -226,14 +227,14 @@ func (w Workload) pod(i int, namespaceLabels map[string]string) PodSpec {
 	if p.Annotations == nil {
 		p.Annotations = map[string]string{}
 	}
-	end := suffix(hashOf(w.Key.String(), w.Hash, fmt.Sprint(i)), 5)
+	end := suffix(hashOf(w.Key.String(), w.Hash, strconv.Itoa(i)), 5)
 	switch w.Key.Kind {
 	case "Pod":
 		p.Name = w.Key.Name
 	case "StatefulSet":
 		p.Name = fmt.Sprintf("%s-%d", w.Key.Name, i)
 		p.Labels["statefulset.kubernetes.io/pod-name"] = p.Name
-		p.Labels["apps.kubernetes.io/pod-index"] = fmt.Sprint(i)
+		p.Labels["apps.kubernetes.io/pod-index"] = strconv.Itoa(i)
 		p.Spec.Hostname = p.Name
 	case "Deployment":
 		p.Name = w.Key.Name + "-" + w.Hash + "-" + end

@@ -8,11 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	mdns "github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	mdns "github.com/miekg/dns"
 
 	"github.com/meshctl/meshctl/internal/local/dns"
 )

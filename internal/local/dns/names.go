@@ -4,10 +4,9 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-
-	"github.com/miekg/dns"
 )
 
 // Names makes the Table for services and their endpoints in a domain, as the

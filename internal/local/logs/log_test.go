@@ -3,6 +3,7 @@ package logs
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -97,7 +98,7 @@ func TestFollowEndsWithContext(t *testing.T) {
 	l := open(t, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := l.Copy(ctx, &bytes.Buffer{}, -1, true); err != context.Canceled {
+	if err := l.Copy(ctx, &bytes.Buffer{}, -1, true); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

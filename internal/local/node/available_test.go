@@ -41,12 +41,12 @@ func TestExplain(t *testing.T) {
 			got := node.Explain(in, root)
 			var unavailable *node.UnavailableError
 			switch {
-			case tc.want == "" && got != in:
+			case tc.want == "" && got != in: //nolint:errorlint // it must be the same, not one that wraps it
 				t.Errorf("changed to %v", got)
 			case tc.want != "" && (!errors.As(got, &unavailable) || unavailable.Fix == "" || !strings.Contains(got.Error(), tc.want) || !errors.Is(got, tc.err)):
 				t.Errorf("got %v, want %q", got, tc.want)
 			}
-			if node.Explain(got, root) != got {
+			if node.Explain(got, root) != got { //nolint:errorlint // the same, not wrapped again
 				t.Error("explaining twice changes the explanation")
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -35,7 +36,7 @@ func etcFiles(cfg SandboxConfig) []File {
 
 // filePath is where the content of the i-th file of a pod is kept.
 func filePath(cfg SandboxConfig, i int) string {
-	return filepath.Join(cfg.Dir, "files", fmt.Sprint(i))
+	return filepath.Join(cfg.Dir, "files", strconv.Itoa(i))
 }
 
 func allFiles(cfg SandboxConfig) []File { return append(etcFiles(cfg), cfg.Files...) }

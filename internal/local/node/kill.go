@@ -29,7 +29,7 @@ func (s *Sandbox) KillAll() error {
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // nothing tells when another's child is gone
 	}
 }
 

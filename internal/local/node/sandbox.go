@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -145,9 +146,7 @@ func (s *Sandbox) configureInterfaces() error {
 		"net/ipv4/ip_unprivileged_port_start": "0",
 		"net/ipv4/ping_group_range":           "0 0",
 	}
-	for k, v := range s.cfg.Sysctls {
-		settings[k] = v
-	}
+	maps.Copy(settings, s.cfg.Sysctls)
 	return sysctls(settings)
 }
 

@@ -130,8 +130,11 @@ func TestVolumes(t *testing.T) {
 	}
 	mounts, err := volumes(f, dir, known, func() (string, error) { return "T", nil })
 	want := []node.Mount{
-		{Path: "/etc/cm", Source: filepath.Join(dir, "cm")}, {Path: "/all", Source: filepath.Join(dir, "all"), ReadOnly: true},
-		{Path: "/e", Source: filepath.Join(dir, "e")}, {Path: "/h", Source: "/opt"}, {Path: "/one", Source: filepath.Join(dir, "cm/deep/file")},
+		{Path: "/etc/cm", Source: filepath.Join(dir, "cm")},
+		{Path: "/all", Source: filepath.Join(dir, "all"), ReadOnly: true},
+		{Path: "/e", Source: filepath.Join(dir, "e")},
+		{Path: "/h", Source: "/opt"},
+		{Path: "/one", Source: filepath.Join(dir, "cm/deep/file")},
 	}
 	if diff := cmp.Diff(want, mounts); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -141,7 +142,7 @@ func (x *Proxy) variables(cfg Config, f Facts) ([]corev1.EnvVar, error) {
 		}
 	}
 	gateway := cfg.Network.Gateway.Addr().String()
-	mark := fmt.Sprint(x.Capture.ProxyMark)
+	mark := strconv.FormatUint(uint64(x.Capture.ProxyMark), 10)
 	if f.Injection == controller.Gateway {
 		mark = "0"
 	}
@@ -158,7 +159,7 @@ func (x *Proxy) variables(cfg Config, f Facts) ([]corev1.EnvVar, error) {
 		{"ISTIO_META_MESH_ID", x.MeshID},
 		{"ISTIO_META_APP_CONTAINERS", strings.Join(apps, ",")},
 		{"ISTIO_META_POD_PORTS", ports},
-		{"ISTIO_META_DNS_CAPTURE", fmt.Sprint(x.Capture.DNSCapture && f.Injection == controller.Sidecar)},
+		{"ISTIO_META_DNS_CAPTURE", strconv.FormatBool(x.Capture.DNSCapture && f.Injection == controller.Sidecar)},
 		{"ISTIO_META_INTERCEPTION_MODE", string(x.Capture.Mode)},
 		{"TRUST_DOMAIN", x.TrustDomain},
 		{"PROXY_CONFIG", proxyConfig},

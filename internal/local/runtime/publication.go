@@ -170,7 +170,7 @@ func (p *publications) update(ctx context.Context, services []*corev1.Service, e
 	p.mu.Unlock()
 	for _, id := range gone {
 		if err := p.bridge.Unlisten(id); err != nil {
-			p.log.Warn("port not taken back", "publication", id, "err", err)
+			p.log.WarnContext(ctx, "port not taken back", "publication", id, "err", err)
 		}
 		p.feed.add(false, "Unpublished", id, "no longer on the host")
 	}

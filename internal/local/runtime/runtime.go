@@ -183,7 +183,7 @@ func (r *Runtime) reconcile(ctx context.Context) {
 	r.publish(services, pods, endpoints)
 	r.dns.Set(dns.Names(r.opts.Domain, services, endpoints))
 	if err := r.applyRules(vipPorts(services, endpoints)); err != nil {
-		r.opts.Log.Error("service addresses not updated", "err", err)
+		r.opts.Log.ErrorContext(ctx, "service addresses not updated", "err", err)
 	}
 	if !stopping {
 		r.pubs.update(ctx, services, endpoints)

@@ -25,7 +25,7 @@ func (r *Runtime) serve(ctx context.Context) error {
 	}
 	go func() {
 		if err := r.dns.Serve(ctx, udp, tcp); err != nil {
-			r.opts.Log.Error("name server stopped", "err", err)
+			r.opts.Log.ErrorContext(ctx, "name server stopped", "err", err)
 		}
 	}()
 	if r.opts.Outside {
