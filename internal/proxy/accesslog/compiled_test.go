@@ -54,10 +54,14 @@ static_resources:
 func TestIstioFormatsThroughCompile(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ format, want string }{
-		"text": {`{text_format_source: {inline_string: "` + istioText + `"}}`,
-			`[0001-01-01T00:00:00.000Z] "GET /x HTTP/2" 403 - rbac_access_denied_matched_policy[ns[a]-policy[p]-rule[0]] - "-" 0 19 0 - "-" "-" "id-1" "web:80" "-" - - - - - -` + "\n"},
-		"json": {`{json_format: {response_code: "%RESPONSE_CODE%", authority: "%REQ(:AUTHORITY)%", duration: "%DURATION%", user_agent: "%REQ(USER-AGENT)%", response_code_details: "%RESPONSE_CODE_DETAILS%"}}`,
-			`{"authority":"web:80","duration":0,"response_code":403,"response_code_details":"rbac_access_denied_matched_policy[ns[a]-policy[p]-rule[0]]","user_agent":null}` + "\n"},
+		"text": {
+			`{text_format_source: {inline_string: "` + istioText + `"}}`,
+			`[0001-01-01T00:00:00.000Z] "GET /x HTTP/2" 403 - rbac_access_denied_matched_policy[ns[a]-policy[p]-rule[0]] - "-" 0 19 0 - "-" "-" "id-1" "web:80" "-" - - - - - -` + "\n",
+		},
+		"json": {
+			`{json_format: {response_code: "%RESPONSE_CODE%", authority: "%REQ(:AUTHORITY)%", duration: "%DURATION%", user_agent: "%REQ(USER-AGENT)%", response_code_details: "%RESPONSE_CODE_DETAILS%"}}`,
+			`{"authority":"web:80","duration":0,"response_code":403,"response_code_details":"rbac_access_denied_matched_policy[ns[a]-policy[p]-rule[0]]","user_agent":null}` + "\n",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

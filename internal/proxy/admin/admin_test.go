@@ -3,7 +3,6 @@ package admin_test
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -384,8 +383,12 @@ func TestChangesNeedPost(t *testing.T) {
 	p := newProxy(t)
 	h := p.server()
 	for _, c := range []struct{ target, call string }{
-		{"/drain_listeners", "drain"}, {"/drain_listeners?inboundonly&graceful", "drain inbound graceful"}, {"/healthcheck/fail", "fail"},
-		{"/healthcheck/ok", "ok"}, {"/reopen_logs", "reopen"}, {"/quitquitquit", "quit"},
+		{"/drain_listeners", "drain"},
+		{"/drain_listeners?inboundonly&graceful", "drain inbound graceful"},
+		{"/healthcheck/fail", "fail"},
+		{"/healthcheck/ok", "ok"},
+		{"/reopen_logs", "reopen"},
+		{"/quitquitquit", "quit"},
 	} {
 		p.calls = nil
 		if code, _ := do(t, h, http.MethodGet, c.target); code != http.StatusMethodNotAllowed || len(p.calls) != 0 {
@@ -436,7 +439,7 @@ func TestOnlyThisHost(t *testing.T) {
 func TestLogging(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t)
-	log := slog.New(p.levels.Handler(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.Level(-100)})))
+	log := slog.New(p.levels.Handler(slog.DiscardHandler))
 	xds, tcp := log.With("component", "xds"), log.With("component", "tcp").With("proxy", "x")
 	h := p.server()
 	on := func(l *slog.Logger) bool { return l.Enabled(context.Background(), slog.LevelDebug) }

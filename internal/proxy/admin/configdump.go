@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,12 +112,7 @@ func (s *Server) configDump(w http.ResponseWriter, r *http.Request) {
 }
 
 func hasSection(dumps []dump, name string) bool {
-	for _, n := range sectionNames(dumps) {
-		if n == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(sectionNames(dumps), name)
 }
 
 func sectionNames(dumps []dump) (out []string) {

@@ -35,7 +35,8 @@ func (s *Server) dumps() []dump {
 	st := s.o.Config.Status()
 	return []dump{
 		s.bootstrap(), s.clusterDump(st), s.endpointDump(st), s.listenerDump(st),
-		{name: "ScopedRoutesConfigDump"}, s.routeDump(st), s.secretDump(st),
+		{name: "ScopedRoutesConfigDump"},
+		s.routeDump(st), s.secretDump(st),
 	}
 }
 

@@ -89,9 +89,13 @@ func (s *Server) initDump(w http.ResponseWriter, _ *http.Request) {
 		name    string
 		targets []string
 	}{
-		{"listeners that wait for routes or secrets", m.WarmingListeners}, {"clusters that wait for endpoints or secrets", m.WarmingClusters},
-		{"route tables that wait for clusters", m.HeldRoutes}, {"missing route configurations", m.Routes},
-		{"missing endpoints", m.Endpoints}, {"missing clusters", m.Clusters}, {"missing secrets", m.Secrets},
+		{"listeners that wait for routes or secrets", m.WarmingListeners},
+		{"clusters that wait for endpoints or secrets", m.WarmingClusters},
+		{"route tables that wait for clusters", m.HeldRoutes},
+		{"missing route configurations", m.Routes},
+		{"missing endpoints", m.Endpoints},
+		{"missing clusters", m.Clusters},
+		{"missing secrets", m.Secrets},
 	} {
 		if len(t.targets) > 0 {
 			out.UnreadyTargetsDumps = append(out.UnreadyTargetsDumps, &adminv3.UnreadyTargetsDumps_UnreadyTargetsDump{Name: t.name, TargetNames: t.targets})

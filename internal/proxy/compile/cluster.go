@@ -93,11 +93,11 @@ func (c *Compiler) originalDst(out *snapshot.Cluster, m *clusterv3.Cluster) erro
 	if h := cfg.GetHttpHeaderName(); h != "" {
 		o.Header = lowerASCII(h)
 	}
-	if p := u32(cfg.GetUpstreamPortOverride(), 0); p > math.MaxUint16 {
+	p := u32(cfg.GetUpstreamPortOverride(), 0)
+	if p > math.MaxUint16 {
 		return in("original_dst_lb_config.upstream_port_override", fmt.Errorf("%d is not a port", p))
-	} else {
-		o.PortOverride = uint16(p)
 	}
+	o.PortOverride = uint16(p)
 	if k := cfg.GetMetadataKey(); k != nil {
 		o.MetadataNamespace = k.Key
 		for _, s := range k.Path {

@@ -141,11 +141,11 @@ func (c *Compiler) endpointInfo(m *endpointv3.LbEndpoint, e *endpointv3.Endpoint
 		return v, nil
 	}
 	v := &snapshot.EndpointInfo{Hostname: e.Hostname, Pipe: pipe}
-	if p := hc.GetPortValue(); p > math.MaxUint16 {
+	p := hc.GetPortValue()
+	if p > math.MaxUint16 {
 		return nil, in("endpoint.health_check_config.port_value", fmt.Errorf("%d is not a port", p))
-	} else {
-		v.HealthPort = uint16(p)
 	}
+	v.HealthPort = uint16(p)
 	for i, a := range e.AdditionalAddresses {
 		ap, err := socketAddr(a.GetAddress().GetSocketAddress())
 		if err != nil {

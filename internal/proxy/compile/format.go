@@ -221,9 +221,10 @@ func argEnd(s string, i int) int {
 	for ; i < len(s); i++ {
 		switch b := s[i]; {
 		case quote != 0:
-			if b == '\\' {
+			switch b {
+			case '\\':
 				i++
-			} else if b == quote {
+			case quote:
 				quote = 0
 			}
 		case b == '\'' || b == '"':

@@ -94,13 +94,13 @@ func headerAction(o *corev3.HeaderValueOption) (snapshot.HeaderAction, error) {
 	}
 }
 
-func (c *Compiler) headerOpList(field string, l []*corev3.HeaderValueOption, pseudo bool) ([]snapshot.HeaderOp, error) {
+func (c *Compiler) headerOpList(field string, l []*corev3.HeaderValueOption) ([]snapshot.HeaderOp, error) {
 	if len(l) == 0 {
 		return nil, nil
 	}
 	out := make([]snapshot.HeaderOp, len(l))
 	for i, o := range l {
-		op, err := c.headerOp(o, pseudo)
+		op, err := c.headerOp(o, false)
 		if err != nil {
 			return nil, at(field, i, err)
 		}
@@ -145,10 +145,10 @@ func (c *Compiler) headerOps(m headerChanges) (*snapshot.HeaderOps, error) {
 	}
 	var h snapshot.HeaderOps
 	var err error
-	if h.Request, err = c.headerOpList("request_headers_to_add", m.GetRequestHeadersToAdd(), false); err != nil {
+	if h.Request, err = c.headerOpList("request_headers_to_add", m.GetRequestHeadersToAdd()); err != nil {
 		return nil, err
 	}
-	if h.Response, err = c.headerOpList("response_headers_to_add", m.GetResponseHeadersToAdd(), false); err != nil {
+	if h.Response, err = c.headerOpList("response_headers_to_add", m.GetResponseHeadersToAdd()); err != nil {
 		return nil, err
 	}
 	if h.RequestRemove, err = c.headerNames("request_headers_to_remove", m.GetRequestHeadersToRemove()); err != nil {

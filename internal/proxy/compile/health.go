@@ -75,7 +75,7 @@ func (c *Compiler) httpCheck(m *corev3.HealthCheck_HttpHealthCheck) (*snapshot.H
 		out.Expected = append(out.Expected, snapshot.CodeRange{From: uint16(r.Start), To: uint16(r.End)})
 	}
 	var err error
-	out.Headers, err = c.headerOpList("request_headers_to_add", m.RequestHeadersToAdd, false)
+	out.Headers, err = c.headerOpList("request_headers_to_add", m.RequestHeadersToAdd)
 	return out, err
 }
 

@@ -341,10 +341,10 @@ func (c *Compiler) localRateLimit(m *ratelimitv3.LocalRateLimit) (*snapshot.Loca
 	if out.Enforced, err = runtimeFraction(m.FilterEnforced, 0); err != nil {
 		return nil, in("filter_enforced", err)
 	}
-	if out.ResponseOps, err = c.headerOpList("response_headers_to_add", m.ResponseHeadersToAdd, false); err != nil {
+	if out.ResponseOps, err = c.headerOpList("response_headers_to_add", m.ResponseHeadersToAdd); err != nil {
 		return nil, err
 	}
-	out.RequestHeaders, err = c.headerOpList("request_headers_to_add_when_not_enforced", m.RequestHeadersToAddWhenNotEnforced, false)
+	out.RequestHeaders, err = c.headerOpList("request_headers_to_add_when_not_enforced", m.RequestHeadersToAddWhenNotEnforced)
 	return out, err
 }
 

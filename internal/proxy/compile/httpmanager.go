@@ -260,7 +260,7 @@ func (c *Compiler) replyMapper(r *hcmv3.ResponseMapper) (out snapshot.ReplyMappe
 	if out.Body, out.ContentType, err = c.bodyFormat(r.BodyFormatOverride); err != nil {
 		return out, in("body_format_override", err)
 	}
-	ops, err := c.headerOpList("headers_to_add", r.HeadersToAdd, false)
+	ops, err := c.headerOpList("headers_to_add", r.HeadersToAdd)
 	if len(ops) > 0 {
 		out.Headers = &snapshot.HeaderOps{Response: ops}
 	}

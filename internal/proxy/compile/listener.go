@@ -245,11 +245,11 @@ func (c *Compiler) chainMatch(m *listenerv3.FilterChainMatch) (out snapshot.Chai
 	if m == nil {
 		return out, nil
 	}
-	if p := u32(m.DestinationPort, 0); p > math.MaxUint16 {
+	p := u32(m.DestinationPort, 0)
+	if p > math.MaxUint16 {
 		return out, in("destination_port", fmt.Errorf("%d is not a port", p))
-	} else {
-		out.DestinationPort = uint16(p)
 	}
+	out.DestinationPort = uint16(p)
 	if out.Destinations, err = cidrs("prefix_ranges", m.PrefixRanges); err != nil {
 		return out, err
 	}

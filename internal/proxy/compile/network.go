@@ -150,7 +150,7 @@ func (c *Compiler) tunnel(out *snapshot.TCPProxy, m *tcpproxyv3.TcpProxy_Tunneli
 	if t.Hostname, err = c.format(m.Hostname, true); err != nil {
 		return in("hostname", err)
 	}
-	if t.Headers, err = c.headerOpList("headers_to_add", m.HeadersToAdd, false); err != nil {
+	if t.Headers, err = c.headerOpList("headers_to_add", m.HeadersToAdd); err != nil {
 		return err
 	}
 	out.Tunnel = t

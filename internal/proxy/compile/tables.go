@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -236,9 +237,7 @@ func (c *Compiler) withHost(table, resource string, p *hostPiece) error {
 	old := c.tableParts[table]
 	next := *old
 	next.vhds = make(map[string]*hostPiece, len(old.vhds)+1)
-	for n, h := range old.vhds {
-		next.vhds[n] = h
-	}
+	maps.Copy(next.vhds, old.vhds)
 	if p == nil {
 		delete(next.vhds, resource)
 	} else {

@@ -49,7 +49,7 @@ func TestTLS(t *testing.T) {
 	plain := hello(t, &tls.Config{})
 	want := ClientHello{SNI: "reviews.example.com", ALPN: []string{"istio", "h2"}}
 	for name, b := range map[string][]byte{"one record": full, "records of 100": split(full, 100), "records of 30": split(full, 30)} {
-		for i := range len(b) {
+		for i := range b {
 			if _, v := TLS(b[:i]); v != More {
 				t.Fatalf("%s: %v after %d of %d bytes", name, v, i, len(b))
 			}

@@ -99,11 +99,9 @@ func (e *Engine) Start() {
 	}
 	e.started = true
 	for _, w := range e.workers {
-		e.running.Add(1)
-		go func() {
-			defer e.running.Done()
+		e.running.Go(func() {
 			w.run()
-		}()
+		})
 	}
 }
 

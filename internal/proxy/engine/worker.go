@@ -213,7 +213,7 @@ func (w *Worker) wait() int {
 		// The descriptor is ours and valid until the loop ends, so this is not
 		// expected. Do not spin on it.
 		w.log.Error("worker cannot wait for events", "err", err)
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) //nolint:forbidigo // it is the waiting that has failed
 	}
 	return n
 }

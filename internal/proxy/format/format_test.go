@@ -167,7 +167,8 @@ func TestJSONKeepsTypes(t *testing.T) {
 	}
 	f := &snapshot.JSONFormat{Fields: []snapshot.JSONField{
 		field("code", op(snapshot.OpResponseCode)), field("path", op(snapshot.OpReq, ":path")), field("xff", op(snapshot.OpReq, "x-forwarded-for")),
-		field("mixed", op(snapshot.OpReq, ":method"), lit(" "), op(snapshot.OpReq, "none")), {Key: "const", Const: "1.5"},
+		field("mixed", op(snapshot.OpReq, ":method"), lit(" "), op(snapshot.OpReq, "none")),
+		{Key: "const", Const: "1.5"},
 		{Key: "sub", Object: &snapshot.JSONFormat{Fields: []snapshot.JSONField{field("bytes", op(snapshot.OpBytesSent))}}},
 		{Key: "list", List: []snapshot.JSONField{field("", op(snapshot.OpProtocol)), {Const: "true"}}},
 	}}

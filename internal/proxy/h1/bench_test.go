@@ -49,6 +49,7 @@ func (r *relay) Accept(s codec.Stream) codec.Receiver {
 	r.to, _ = r.client.Open(&r.back)
 	return r
 }
+
 func (r *relay) OnHeaders(h *header.List, end bool) {
 	r.request.Swap(h)
 	r.to.SendHeaders(&r.request, end)

@@ -187,6 +187,7 @@ func (c *conn) appendData(b []byte, end bool) bool {
 		c.writeChunk(b, end)
 	case outClose, outRaw:
 		c.write(b)
+	case outIdle, outNone, outWait, outDone: // no content is wanted
 	}
 	c.sent()
 	return ok

@@ -33,8 +33,7 @@ func (p *block) response(b []byte, r *statusLine) (done bool, err *codec.Error) 
 	if b[0] != 'H' {
 		return false, fault(0, "http1.invalid_status_line")
 	}
-	n := bytes.IndexByte(b, '\n')
-	if n < 0 {
+	if !bytes.Contains(b, []byte{'\n'}) {
 		p.incomplete(b)
 		return false, nil
 	}

@@ -5,10 +5,11 @@ import (
 	"strconv"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/meshctl/meshctl/internal/proxy/codec"
 	"github.com/meshctl/meshctl/internal/proxy/codec/codectest"
 	"github.com/meshctl/meshctl/internal/proxy/header"
-	"pgregory.net/rapid"
 )
 
 // message is what is sent and should arrive.

@@ -139,18 +139,26 @@ func TestResponses(t *testing.T) {
 			s.SendData([]byte("abc"), false)
 			s.SendTrailers(h("x", "y"))
 		}, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc", false},
-		{"no content", get + "\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "404", "a", "b"), true) },
-			"HTTP/1.1 404 Not Found\r\na: b\r\ncontent-length: 0\r\n\r\n", false},
-		{"unknown status", get + "\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "599"), true) },
-			"HTTP/1.1 599 \r\ncontent-length: 0\r\n\r\n", false},
+		{
+			"no content", get + "\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "404", "a", "b"), true) },
+			"HTTP/1.1 404 Not Found\r\na: b\r\ncontent-length: 0\r\n\r\n", false,
+		},
+		{
+			"unknown status", get + "\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "599"), true) },
+			"HTTP/1.1 599 \r\ncontent-length: 0\r\n\r\n", false,
+		},
 		{"204 drops content and length", get + "\r\n", func(s codec.Stream) {
 			s.SendHeaders(h(":status", "204", "content-length", "3"), false)
 			s.SendData([]byte("abc"), true)
 		}, "HTTP/1.1 204 No Content\r\n\r\n", false},
-		{"304 keeps the length", get + "\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "304", "content-length", "3"), true) },
-			"HTTP/1.1 304 Not Modified\r\ncontent-length: 3\r\n\r\n", false},
-		{"HEAD keeps the length", head, func(s codec.Stream) { s.SendHeaders(h(":status", "200", "content-length", "3"), true) },
-			"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", false},
+		{
+			"304 keeps the length", get + "\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "304", "content-length", "3"), true) },
+			"HTTP/1.1 304 Not Modified\r\ncontent-length: 3\r\n\r\n", false,
+		},
+		{
+			"HEAD keeps the length", head, func(s codec.Stream) { s.SendHeaders(h(":status", "200", "content-length", "3"), true) },
+			"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", false,
+		},
 		{"HEAD drops content", head, func(s codec.Stream) {
 			s.SendHeaders(h(":status", "200"), false)
 			s.SendData([]byte("abc"), false)
@@ -160,8 +168,10 @@ func TestResponses(t *testing.T) {
 			s.SendHeaders(h(":status", "103", "link", "x", "content-length", "5"), false)
 			s.SendHeaders(h(":status", "200"), true)
 		}, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", false},
-		{"connection: close", get + "Connection: close\r\n\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "200"), true) },
-			"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", true},
+		{
+			"connection: close", get + "Connection: close\r\n\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "200"), true) },
+			"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", true,
+		},
 		{"hop-by-hop fields are dropped", get + "\r\n", func(s codec.Stream) {
 			s.SendHeaders(h(":status", "200", "connection", "close", "keep-alive", "x", "transfer-encoding", "gzip", "upgrade", "h2", "proxy-connection", "x", "host", "h"), true)
 		}, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", false},
@@ -171,10 +181,14 @@ func TestResponses(t *testing.T) {
 		{"response splitting in a name", get + "\r\n", func(s codec.Stream) {
 			s.SendHeaders(h(":status", "200", "a: b\r\nc", "d", "a b", "c", "", "d"), true)
 		}, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", false},
-		{"response splitting in the status", get + "\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "200\r\nx: y"), true) },
-			"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", true},
-		{"101 that nobody asked for", get + "\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "101", "upgrade", "websocket"), false) },
-			"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", true},
+		{
+			"response splitting in the status", get + "\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "200\r\nx: y"), true) },
+			"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", true,
+		},
+		{
+			"101 that nobody asked for", get + "\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "101", "upgrade", "websocket"), false) },
+			"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", true,
+		},
 		{"more than announced is cut and closes", get + "\r\n", func(s codec.Stream) {
 			s.SendHeaders(h(":status", "200", "content-length", "3"), false)
 			s.SendData([]byte("abcHTTP/1.1 200 OK"), true)
@@ -183,8 +197,10 @@ func TestResponses(t *testing.T) {
 			s.SendHeaders(h(":status", "200", "content-length", "3"), false)
 			s.SendData([]byte("a"), true)
 		}, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\na", true},
-		{"none of what was announced closes", get + "\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "200", "content-length", "3"), true) },
-			"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\n", true},
+		{
+			"none of what was announced closes", get + "\r\n", func(s codec.Stream) { s.SendHeaders(h(":status", "200", "content-length", "3"), true) },
+			"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\n", true,
+		},
 		{"two lengths are replaced by chunks", get + "\r\n", func(s codec.Stream) {
 			s.SendHeaders(h(":status", "200", "content-length", "3", "content-length", "4"), false)
 			s.SendData([]byte("abc"), true)

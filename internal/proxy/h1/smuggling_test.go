@@ -16,9 +16,11 @@ type refusal struct {
 	detail string
 }
 
-const get = "GET / HTTP/1.1\r\nHost: h\r\n"
-const post = "POST / HTTP/1.1\r\nHost: h\r\n"
-const chunked = post + "Transfer-Encoding: chunked\r\n\r\n"
+const (
+	get     = "GET / HTTP/1.1\r\nHost: h\r\n"
+	post    = "POST / HTTP/1.1\r\nHost: h\r\n"
+	chunked = post + "Transfer-Encoding: chunked\r\n\r\n"
+)
 
 // smuggled is a request which an attacker would like to be served.
 const smuggled = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"

@@ -52,9 +52,17 @@ func newUnary(pool *Pool) *unary {
 	u.c = NewClient(&u.ct, codec.Limits{}, Options{Pool: pool})
 	u.s = NewServer(&u.st, u, codec.Limits{}, Options{Pool: pool})
 	for _, kv := range [][2]string{
-		{":method", "POST"}, {":scheme", "http"}, {":path", "/reviews.Reviews/Get"}, {":authority", "reviews.default.svc:9080"},
-		{"content-type", "application/grpc"}, {"user-agent", "grpc-go/1.85.0"}, {"te", "trailers"}, {"grpc-timeout", "999870u"},
-		{"x-request-id", "0e6c1b0c-7d4f-4c8b-9d7a-1a2b3c4d5e6f"}, {"x-forwarded-proto", "http"}, {"x-tenant", "blue"},
+		{":method", "POST"},
+		{":scheme", "http"},
+		{":path", "/reviews.Reviews/Get"},
+		{":authority", "reviews.default.svc:9080"},
+		{"content-type", "application/grpc"},
+		{"user-agent", "grpc-go/1.85.0"},
+		{"te", "trailers"},
+		{"grpc-timeout", "999870u"},
+		{"x-request-id", "0e6c1b0c-7d4f-4c8b-9d7a-1a2b3c4d5e6f"},
+		{"x-forwarded-proto", "http"},
+		{"x-tenant", "blue"},
 		{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
 	} {
 		u.request.AddString(kv[0], kv[1])

@@ -255,7 +255,7 @@ func (c *conn) onResponse(s *stream, end bool, list *header.List) {
 	}
 	s.remoteHead = true
 	s.noBody = s.headMethod || status == 204 || status == 304
-	if !s.noBody && !(s.connect && status < 300) {
+	if !s.noBody && (!s.connect || status >= 300) {
 		want, ok := contentLength(list)
 		if !ok || end && want > 0 {
 			c.streamError(s, ProtocolError, codec.ResetProtocol)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -76,7 +77,7 @@ func TestXNetClientAgainstOurServer(t *testing.T) {
 			// Of unknown length, so that trailers may follow.
 			req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, fmt.Sprintf("http://svc/echo/%d", i), struct{ io.Reader }{bytes.NewReader(want)})
 			req.Header.Set("x-sent", strings.Repeat("v", i*1000))
-			req.Trailer = http.Header{"X-Sum": {fmt.Sprint(n)}}
+			req.Trailer = http.Header{"X-Sum": {strconv.Itoa(n)}}
 			res, err := tr.RoundTrip(req)
 			if err != nil {
 				t.Error(err)
@@ -84,7 +85,7 @@ func TestXNetClientAgainstOurServer(t *testing.T) {
 			}
 			defer res.Body.Close()
 			got, err := io.ReadAll(res.Body)
-			if err != nil || !bytes.Equal(got, want) || res.Trailer.Get("x-sum") != fmt.Sprint(n) {
+			if err != nil || !bytes.Equal(got, want) || res.Trailer.Get("x-sum") != strconv.Itoa(n) {
 				t.Errorf("%d bytes: got %d, trailers %v, %v", n, len(got), res.Trailer, err)
 			}
 			if res.Header.Get("x-path") != fmt.Sprintf("/echo/%d", i) || len(res.Header.Get("x-seen")) != i*1000 {
@@ -95,7 +96,7 @@ func TestXNetClientAgainstOurServer(t *testing.T) {
 	wg.Wait()
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodHead, "http://svc/head", nil)
 	res, err := tr.RoundTrip(req)
-	if err != nil || res.StatusCode != 200 {
+	if err != nil || res.StatusCode != http.StatusOK {
 		t.Fatal(res, err)
 	}
 	res.Body.Close()

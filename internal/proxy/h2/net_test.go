@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -77,7 +78,7 @@ func (t *netTransport) readLoop() {
 			}
 			b = b[used:]
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = t.codec.EOF()
 		}
 		done := t.codec.Done()

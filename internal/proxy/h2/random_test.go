@@ -2,7 +2,7 @@ package h2
 
 import (
 	"bytes"
-	"fmt"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -116,7 +116,7 @@ func (w *world) open() {
 	}
 	request, response := body(w.t), body(w.t)
 	x := &side{w: w, out: request, in: response}
-	key := fmt.Sprint(len(w.client))
+	key := strconv.Itoa(len(w.client))
 	s, err := w.c.Open(x)
 	if err != nil {
 		w.t.Fatal(err)
@@ -152,7 +152,7 @@ func (x *side) send(n int) {
 	case last && h.trailers:
 		h.ended = true
 		x.s.SendData(piece, false)
-		x.s.SendTrailers(list("x-sum", fmt.Sprint(len(h.body))))
+		x.s.SendTrailers(list("x-sum", strconv.Itoa(len(h.body))))
 	default:
 		h.ended = last
 		x.s.SendData(piece, last)
@@ -186,7 +186,7 @@ func (w *world) carry(from *memory, sender, receiver codec.Conn, n int) {
 func (w *world) sides() []*side {
 	all := append([]*side(nil), w.client...)
 	for i := range w.client {
-		if x := w.server[fmt.Sprint(i)]; x != nil {
+		if x := w.server[strconv.Itoa(i)]; x != nil {
 			all = append(all, x)
 		}
 	}
@@ -271,15 +271,16 @@ func TestRandomExchanges(t *testing.T) {
 		}
 		w.finish()
 		for i, x := range w.client {
-			y := w.server[fmt.Sprint(i)]
+			y := w.server[strconv.Itoa(i)]
 			if y == nil {
 				t.Fatalf("request %d did not arrive", i)
+				return
 			}
 			for name, h := range map[string]*half{"request": x.out, "response": y.out} {
 				if h.reset || !h.gotEnd || !bytes.Equal(h.got, h.body) {
 					t.Fatalf("%s %d: %d of %d bytes, ended %v, reset %v", name, i, len(h.got), len(h.body), h.gotEnd, h.reset)
 				}
-				if want := fmt.Sprint(len(h.body)); h.trailers && h.gotTrail != want {
+				if want := strconv.Itoa(len(h.body)); h.trailers && h.gotTrail != want {
 					t.Fatalf("%s %d: trailer %q, want %q", name, i, h.gotTrail, want)
 				}
 			}

@@ -1,5 +1,7 @@
 package h2
 
+import "slices"
+
 // keepResets is how many reset streams a connection remembers.
 const keepResets = 256
 
@@ -25,9 +27,9 @@ func (r *resetRing) add(id uint32, local bool) {
 }
 
 func (r *resetRing) find(id uint32) (found, local bool) {
-	for i := len(r.ids) - 1; i >= 0; i-- {
-		if r.ids[i]>>1 == id {
-			return true, r.ids[i]&1 != 0
+	for _, v := range slices.Backward(r.ids) {
+		if v>>1 == id {
+			return true, v&1 != 0
 		}
 	}
 	return false, false

@@ -14,8 +14,10 @@ import (
 
 var errEOF = io.EOF
 
-const svcGet = ` :method="GET" :scheme="http" :authority="svc" :path="/"`
-const svcPost = ` :method="POST" :scheme="http" :authority="svc" :path="/"`
+const (
+	svcGet  = ` :method="GET" :scheme="http" :authority="svc" :path="/"`
+	svcPost = ` :method="POST" :scheme="http" :authority="svc" :path="/"`
+)
 
 // TestServerBySection has what a client may do wrong, by section of RFC 9113,
 // and whether the stream or the connection ends for it.

@@ -325,8 +325,8 @@ func EqualFold(b []byte, lower string) bool {
 func HasToken(value []byte, token string) bool {
 	for len(value) > 0 {
 		var part []byte
-		if i := bytes.IndexByte(value, ','); i >= 0 {
-			part, value = value[:i], value[i+1:]
+		if before, after, ok := bytes.Cut(value, []byte{','}); ok {
+			part, value = before, after
 		} else {
 			part, value = value, nil
 		}

@@ -167,7 +167,7 @@ func TestEqualFold(t *testing.T) {
 
 func TestPseudo(t *testing.T) {
 	t.Parallel()
-	for id := Other; id < numIDs; id++ {
+	for id := range numIDs {
 		if want := strings.HasPrefix(id.Name(), ":"); id.Pseudo() != want {
 			t.Errorf("%q.Pseudo() = %v", id.Name(), !want)
 		}

@@ -309,7 +309,7 @@ func (u *attempt) settle(r codec.Reset) {
 }
 
 // abandon gives the attempt up: the pending request is cancelled, the stream reset.
-func (u *attempt) abandon(r codec.Reset, timedOut bool) {
+func (u *attempt) abandon(timedOut bool) {
 	u.timedOut = u.timedOut || timedOut
 	if u.waiting {
 		u.waiting = false
@@ -319,9 +319,9 @@ func (u *attempt) abandon(r codec.Reset, timedOut bool) {
 	}
 	if st := u.stream; st != nil {
 		u.stream = nil
-		st.Reset(r)
+		st.Reset(codec.ResetLocal)
 	}
-	u.settle(r)
+	u.settle(codec.ResetLocal)
 }
 
 func parseStatus(b []byte) int {

@@ -29,7 +29,7 @@ func pingPong(b *testing.B, addr string) {
 			b.Fatal(err)
 		}
 		resp, err := http.ReadResponse(br, nil)
-		if err != nil || resp.StatusCode != 200 {
+		if err != nil || resp.StatusCode != http.StatusOK {
 			b.Fatal(err, resp)
 		}
 		_, _ = io.Copy(io.Discard, resp.Body)

@@ -345,7 +345,7 @@ func (x *exchange) giveUp(f flow.Flags, detail string, status int, body string) 
 	if x.closed {
 		return
 	}
-	x.up.abandon(codec.ResetLocal, true)
+	x.up.abandon(true)
 	if !x.respBegun {
 		if x.up.begun {
 			status = 504
@@ -392,7 +392,7 @@ func (x *exchange) finish() {
 	x.maxDur.Stop()
 	x.retry.timer.Stop()
 	x.DelayTimer.Stop()
-	x.up.abandon(codec.ResetLocal, false)
+	x.up.abandon(false)
 	for _, sh := range x.shadows {
 		sh.parentGone()
 	}

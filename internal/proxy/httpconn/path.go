@@ -148,8 +148,8 @@ func removeDotSegments(p []byte) []byte {
 		for j < len(p) && p[j] != '/' {
 			j++
 		}
-		switch seg := string(p[i:j]); {
-		case seg == "/." || seg == "/..":
+		switch seg := string(p[i:j]); seg {
+		case "/.", "/..":
 			if seg == "/.." {
 				if k := bytes.LastIndexByte(out, '/'); k >= 0 {
 					out = out[:k]

@@ -24,8 +24,10 @@ var combos = []struct {
 	h2   bool
 	up   snapshot.UpstreamProtocol
 }{
-	{"h1 to h1", false, snapshot.UpstreamHTTP1}, {"h1 to h2", false, snapshot.UpstreamHTTP2},
-	{"h2 to h1", true, snapshot.UpstreamHTTP1}, {"h2 to h2", true, snapshot.UpstreamHTTP2},
+	{"h1 to h1", false, snapshot.UpstreamHTTP1},
+	{"h1 to h2", false, snapshot.UpstreamHTTP2},
+	{"h2 to h1", true, snapshot.UpstreamHTTP1},
+	{"h2 to h2", true, snapshot.UpstreamHTTP2},
 }
 
 func TestRequestsAndBodiesPassUnchanged(t *testing.T) {
@@ -50,7 +52,7 @@ func TestRequestsAndBodiesPassUnchanged(t *testing.T) {
 				body := make([]byte, n)
 				_, _ = rnd.Read(body)
 				resp, got := r.do(cl, "POST", "/a/b?c=d", bytes.NewReader(body))
-				if resp.StatusCode != 200 || got != string(body) || resp.Header.Get("X-Sum") != fmt.Sprintf("%x", sha256.Sum256(body)) {
+				if resp.StatusCode != http.StatusOK || got != string(body) || resp.Header.Get("X-Sum") != fmt.Sprintf("%x", sha256.Sum256(body)) {
 					t.Fatalf("%d bytes: status %d, %d bytes back", n, resp.StatusCode, len(got))
 				}
 				if resp.Header.Get("X-Path") != "/a/b?c=d" || len(resp.Header.Get("X-Id")) != 36 {
@@ -80,7 +82,7 @@ func TestManyRequestsAtOnce(t *testing.T) {
 				wg.Go(func() {
 					for j := range 25 {
 						p := fmt.Sprintf("/%d/%d", i, j)
-						if resp, got := r.do(cl, "GET", p, nil); resp.StatusCode != 200 || got != p {
+						if resp, got := r.do(cl, "GET", p, nil); resp.StatusCode != http.StatusOK || got != p {
 							t.Errorf("%s: %d %q", p, resp.StatusCode, got)
 						}
 					}
@@ -162,7 +164,7 @@ func TestAnUpstreamThatRefusesConnectionsIsA503(t *testing.T) {
 	r := start(t, all("be"), []*snapshot.Cluster{to("be", snapshot.UpstreamHTTP1, dead)})
 	resp, body := r.do(client(t, false), "GET", "/", nil)
 	rec := r.record(0)
-	if resp.StatusCode != 503 || rec.Flags != flow.FlagUpstreamConnectionFailure || !strings.Contains(body, "connection_failure") || !strings.Contains(rec.UpstreamFailure, "refused") {
+	if resp.StatusCode != http.StatusServiceUnavailable || rec.Flags != flow.FlagUpstreamConnectionFailure || !strings.Contains(body, "connection_failure") || !strings.Contains(rec.UpstreamFailure, "refused") {
 		t.Errorf("%d %q, %s %q", resp.StatusCode, body, rec.Flags, rec.UpstreamFailure)
 	}
 }
@@ -179,7 +181,7 @@ func TestRetriesFindTheHostThatWorks(t *testing.T) {
 	be := backend(t, func(w http.ResponseWriter, q *http.Request) {
 		b, _ := io.ReadAll(q.Body)
 		if calls.Add(1)%3 == 1 {
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = w.Write(b)
@@ -194,7 +196,7 @@ func TestRetriesFindTheHostThatWorks(t *testing.T) {
 		cl := client(t, false)
 		for i := range 20 {
 			resp, body := r.do(cl, "POST", "/", strings.NewReader("hello"))
-			if resp.StatusCode != 200 || body != "hello" {
+			if resp.StatusCode != http.StatusOK || body != "hello" {
 				t.Fatalf("request %d: %d %q (%+v)", i, resp.StatusCode, body, r.record(i))
 			}
 		}
@@ -206,7 +208,7 @@ func TestRetriesEndAndSaySo(t *testing.T) {
 	var calls atomic.Int32
 	be := backend(t, func(w http.ResponseWriter, _ *http.Request) {
 		calls.Add(1)
-		w.WriteHeader(500)
+		w.WriteHeader(http.StatusInternalServerError)
 		_, _ = io.WriteString(w, "broken")
 	})
 	routes := all("be")
@@ -214,7 +216,7 @@ func TestRetriesEndAndSaySo(t *testing.T) {
 	r := start(t, routes, []*snapshot.Cluster{to("be", snapshot.UpstreamHTTP1, be)})
 	resp, body := r.do(client(t, false), "GET", "/", nil)
 	rec := r.record(0)
-	if resp.StatusCode != 500 || body != "broken" || calls.Load() != 3 || rec.Attempts != 3 || rec.Flags != flow.FlagUpstreamRetryLimit {
+	if resp.StatusCode != http.StatusInternalServerError || body != "broken" || calls.Load() != 3 || rec.Attempts != 3 || rec.Flags != flow.FlagUpstreamRetryLimit {
 		t.Errorf("%d %q after %d calls: %+v", resp.StatusCode, body, calls.Load(), rec)
 	}
 }
@@ -242,10 +244,10 @@ func TestTimeouts(t *testing.T) {
 	r := start(t, append(once, routes...), []*snapshot.Cluster{to("be", snapshot.UpstreamHTTP1, be)})
 	cl := client(t, false)
 	resp, body := r.do(cl, "GET", "/", nil)
-	if rec := r.record(0); resp.StatusCode != 504 || body != "upstream request timeout" || rec.Flags != flow.FlagUpstreamRequestTimeout || rec.Details != "response_timeout" {
+	if rec := r.record(0); resp.StatusCode != http.StatusGatewayTimeout || body != "upstream request timeout" || rec.Flags != flow.FlagUpstreamRequestTimeout || rec.Details != "response_timeout" {
 		t.Errorf("%d %q %+v", resp.StatusCode, body, rec)
 	}
-	if resp, _ = r.do(cl, "GET", "/once", nil); resp.StatusCode != 200 {
+	if resp, _ = r.do(cl, "GET", "/once", nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("a try that timed out was not repeated: %d", resp.StatusCode)
 	}
 }
@@ -316,7 +318,7 @@ func TestASlowClientHoldsTheUpstreamBackWithBoundedMemory(t *testing.T) {
 				}
 			})
 			r := start(t, all("be"), []*snapshot.Cluster{to("be", c.up, be)})
-			req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+r.addr+"/", nil)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.addr+"/", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -367,7 +369,9 @@ func TestPoliciesFaultsAndCORS(t *testing.T) {
 	}}}}
 	r := start(t, routes, []*snapshot.Cluster{to("be", snapshot.UpstreamHTTP1, be)}, func(m *snapshot.HTTPManager, _ *snapshot.Snapshot) {
 		m.Filters = []snapshot.HTTPFilter{
-			{Name: "rbac", Config: deny}, {Name: "fault", Config: &snapshot.Fault{}}, {Name: "cors", Config: &snapshot.CORS{Empty: true}},
+			{Name: "rbac", Config: deny},
+			{Name: "fault", Config: &snapshot.Fault{}},
+			{Name: "cors", Config: &snapshot.CORS{Empty: true}},
 			{Name: "router", Config: &snapshot.Router{}},
 		}
 	})
@@ -376,20 +380,20 @@ func TestPoliciesFaultsAndCORS(t *testing.T) {
 	for i, p := range []string{"/admin", "/admin/x", "/x/../admin", "/%61dmin", "/./admin?q"} {
 		resp, body := r.do(cl, "GET", p, nil)
 		rec := r.record(i)
-		if resp.StatusCode != 403 || body != "RBAC: access denied" || rec.Details != "rbac_access_denied_matched_policy[ns[default]-policy[no-admin]-rule[0]]" {
+		if resp.StatusCode != http.StatusForbidden || body != "RBAC: access denied" || rec.Details != "rbac_access_denied_matched_policy[ns[default]-policy[no-admin]-rule[0]]" {
 			t.Errorf("%s: %d %q %s", p, resp.StatusCode, body, rec.Details)
 		}
 	}
 	resp, body := r.do(cl, "GET", "/", nil, "end-user", "jason")
-	if rec := r.record(5); resp.StatusCode != 418 || rec.Flags != flow.FlagDelayInjected|flow.FlagFaultInjected {
+	if rec := r.record(5); resp.StatusCode != http.StatusTeapot || rec.Flags != flow.FlagDelayInjected|flow.FlagFaultInjected {
 		t.Errorf("fault: %d %q %s", resp.StatusCode, body, rec.Flags)
 	}
 	resp, _ = r.do(cl, "OPTIONS", "/", nil, "Origin", "https://a.example", "Access-Control-Request-Method", "GET")
-	if resp.StatusCode != 200 || resp.Header.Get("Access-Control-Allow-Origin") != "https://a.example" || resp.Header.Get("Access-Control-Allow-Methods") != "GET" {
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Access-Control-Allow-Origin") != "https://a.example" || resp.Header.Get("Access-Control-Allow-Methods") != "GET" {
 		t.Errorf("preflight: %d %v", resp.StatusCode, resp.Header)
 	}
 	resp, body = r.do(cl, "GET", "/", nil, "Origin", "https://b.example")
-	if resp.StatusCode != 200 || body != "ok" || resp.Header.Get("Access-Control-Allow-Origin") != "" {
+	if resp.StatusCode != http.StatusOK || body != "ok" || resp.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("foreign origin: %d %v", resp.StatusCode, resp.Header)
 	}
 }
@@ -400,7 +404,7 @@ func TestAChangedPolicyCountsFromTheNextRequestOnTheSameConnection(t *testing.T)
 	for _, h2 := range []bool{false, true} {
 		r := start(t, all("be"), []*snapshot.Cluster{to("be", snapshot.UpstreamHTTP1, be)})
 		cl := client(t, h2)
-		if resp, _ := r.do(cl, "GET", "/", nil); resp.StatusCode != 200 {
+		if resp, _ := r.do(cl, "GET", "/", nil); resp.StatusCode != http.StatusOK {
 			t.Fatalf("before: %d", resp.StatusCode)
 		}
 		next := *r.mgr
@@ -418,7 +422,7 @@ func TestAChangedPolicyCountsFromTheNextRequestOnTheSameConnection(t *testing.T)
 				t.Errorf("%d connections, then %d", conns, n)
 			}
 		})
-		if resp.StatusCode != 403 {
+		if resp.StatusCode != http.StatusForbidden {
 			t.Errorf("after (HTTP/2: %v): %d", h2, resp.StatusCode)
 		}
 	}
@@ -430,7 +434,7 @@ func TestAnUnknownFilterRefusesRequests(t *testing.T) {
 	r := start(t, all("be"), []*snapshot.Cluster{to("be", snapshot.UpstreamHTTP1, be)}, func(m *snapshot.HTTPManager, _ *snapshot.Snapshot) {
 		m.Filters = []snapshot.HTTPFilter{{Name: "mystery", Config: 42}, {Name: "router", Config: &snapshot.Router{}}}
 	})
-	if resp, _ := r.do(client(t, false), "GET", "/", nil); resp.StatusCode != 500 {
+	if resp, _ := r.do(client(t, false), "GET", "/", nil); resp.StatusCode != http.StatusInternalServerError {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 }
@@ -440,7 +444,7 @@ func TestMirrorsGetACopyAndNeverAnswer(t *testing.T) {
 	seen := make(chan string, 4)
 	mirror := backend(t, func(w http.ResponseWriter, q *http.Request) {
 		b, _ := io.ReadAll(q.Body)
-		w.WriteHeader(500)
+		w.WriteHeader(http.StatusInternalServerError)
 		seen <- q.Host + " " + q.URL.Path + " " + string(b)
 	})
 	be := backend(t, func(w http.ResponseWriter, q *http.Request) {
@@ -451,7 +455,7 @@ func TestMirrorsGetACopyAndNeverAnswer(t *testing.T) {
 	routes[0].Forward.Mirrors = []snapshot.Mirror{{Cluster: "mirror", Fraction: -1}}
 	r := start(t, routes, []*snapshot.Cluster{to("be", snapshot.UpstreamHTTP1, be), to("mirror", snapshot.UpstreamHTTP1, mirror)})
 	for _, body := range []string{"", "hello"} {
-		if resp, got := r.do(client(t, false), "POST", "/p", strings.NewReader(body), "Host", "reviews:9080"); resp.StatusCode != 200 || got != body {
+		if resp, got := r.do(client(t, false), "POST", "/p", strings.NewReader(body), "Host", "reviews:9080"); resp.StatusCode != http.StatusOK || got != body {
 			t.Errorf("%d %q", resp.StatusCode, got)
 		}
 		select {
@@ -469,7 +473,7 @@ func TestWebSocketsBecomeTunnels(t *testing.T) {
 	t.Parallel()
 	be := backend(t, func(w http.ResponseWriter, q *http.Request) {
 		if q.Header.Get("Upgrade") != "websocket" {
-			w.WriteHeader(400)
+			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
 		c, rw, err := w.(http.Hijacker).Hijack()

@@ -52,6 +52,7 @@ func (x *exchange) finishHead() {
 		if !x.Resp.Has(header.Server) {
 			x.Resp.SetString(header.Server, m.ServerName)
 		}
+	case snapshot.ServerPassThrough:
 	}
 	if !x.Resp.Has(header.Date) {
 		x.Resp.Set(header.Date, x.s.date.at(x.s.w.Now()))
@@ -89,7 +90,7 @@ func (x *exchange) Reply(r filter.Reply) {
 	}
 	x.LocalReply = true
 	x.timeout.Stop()
-	x.up.abandon(codec.ResetLocal, false)
+	x.up.abandon(false)
 	x.Flags |= r.Flags
 	x.Details = r.Details
 	x.Resp.Reset()

@@ -104,6 +104,7 @@ func wantsReset(p *snapshot.Retry, r codec.Reset, sent bool) bool {
 		if on&snapshot.RetryResetBeforeRequest != 0 && !sent {
 			return true
 		}
+	default:
 	}
 	return on&snapshot.RetryReset != 0
 }
@@ -124,7 +125,7 @@ func (x *exchange) retryResponse(h *header.List, status int, end bool) bool {
 	if end {
 		x.up.gotAll = true
 	}
-	x.up.abandon(codec.ResetLocal, false)
+	x.up.abandon(false)
 	x.scheduleRetry()
 	return true
 }
@@ -217,7 +218,7 @@ func (x *exchange) onTryTimeout() {
 	if x.closed || x.up.headed {
 		return
 	}
-	x.up.abandon(codec.ResetLocal, true)
+	x.up.abandon(true)
 	p := x.retry.policy
 	if p.On&(snapshot.Retry5xx|snapshot.RetryGatewayError|snapshot.RetryReset) != 0 && x.takeRetry() {
 		x.scheduleRetry()

@@ -323,7 +323,7 @@ func (x *exchange) onTimeout() {
 		return
 	}
 	x.retry.timer.Stop()
-	x.up.abandon(codec.ResetLocal, true)
+	x.up.abandon(true)
 	if !x.respBegun {
 		x.Reply(filter.Reply{
 			Status: 504, GRPCStatus: 4, Flags: flow.FlagUpstreamRequestTimeout,

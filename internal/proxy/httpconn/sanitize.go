@@ -188,6 +188,7 @@ func (x *exchange) clientCert() {
 	case snapshot.XFCCSanitize:
 		x.Req.Remove(header.XForwardedClientCert)
 		return
+	case snapshot.XFCCAppendForward, snapshot.XFCCSanitizeSet:
 	}
 	if !mutual {
 		x.Req.Remove(header.XForwardedClientCert)

@@ -138,7 +138,7 @@ func (w *worker) warn(cause any, msg string, args ...any) {
 		return
 	}
 	w.warned[cause] = struct{}{}
-	w.m.log.Warn(msg, args...)
+	w.m.log.Warn(msg, args...) //nolint:sloglint // callers give literals
 }
 
 const maxWarned = 256

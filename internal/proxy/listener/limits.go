@@ -63,8 +63,9 @@ func (s *sharedLimits) token(f *snapshot.LocalRateLimit, now time.Time) bool {
 		k = &bucket{tokens: f.Bucket.Max, filled: now}
 		s.buckets[f] = k
 	}
-	if steps := now.Sub(k.filled) / max(f.Bucket.Interval, time.Millisecond); steps > 0 {
-		k.filled = k.filled.Add(steps * max(f.Bucket.Interval, time.Millisecond))
+	interval := max(f.Bucket.Interval, time.Millisecond)
+	if steps := int64(now.Sub(k.filled) / interval); steps > 0 {
+		k.filled = k.filled.Add(time.Duration(steps) * interval)
 		k.tokens = uint32(min(uint64(k.tokens)+uint64(min(steps, 1<<20))*uint64(f.Bucket.Fill), uint64(f.Bucket.Max)))
 	}
 	if k.tokens == 0 {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,7 +105,7 @@ func hello(t testing.TB, name string, alpn ...string) []byte {
 	if _, err := io.ReadFull(b, rest); err != nil {
 		t.Fatal(err)
 	}
-	return append(head, rest...)
+	return slices.Concat(head, rest)
 }
 
 // Wherever the first bytes are split, the chain is the same and no byte is lost,

@@ -50,8 +50,8 @@ func SplitPath(p []byte) (path, query []byte) {
 	if i := bytes.IndexByte(p, '#'); i >= 0 {
 		p = p[:i]
 	}
-	if i := bytes.IndexByte(p, '?'); i >= 0 {
-		return p[:i], p[i+1:]
+	if before, after, ok := bytes.Cut(p, []byte{'?'}); ok {
+		return before, after
 	}
 	return p, nil
 }
@@ -61,14 +61,14 @@ func SplitPath(p []byte) (path, query []byte) {
 func queryValue(query []byte, name string) (value []byte, ok bool) {
 	for len(query) > 0 {
 		var pair []byte
-		if i := bytes.IndexByte(query, '&'); i >= 0 {
-			pair, query = query[:i], query[i+1:]
+		if before, after, ok := bytes.Cut(query, []byte{'&'}); ok {
+			pair, query = before, after
 		} else {
 			pair, query = query, nil
 		}
 		k, v := pair, pair[len(pair):]
-		if i := bytes.IndexByte(pair, '='); i >= 0 {
-			k, v = pair[:i], pair[i+1:]
+		if before, after, ok := bytes.Cut(pair, []byte{'='}); ok {
+			k, v = before, after
 		}
 		if len(pair) > 0 && string(k) == name {
 			return v, true
@@ -86,8 +86,8 @@ func cookieValue(h *header.List, name string) (value []byte, ok bool) {
 		}
 		for len(v) > 0 {
 			var pair []byte
-			if j := bytes.IndexByte(v, ';'); j >= 0 {
-				pair, v = v[:j], v[j+1:]
+			if before, after, ok := bytes.Cut(v, []byte{';'}); ok {
+				pair, v = before, after
 			} else {
 				pair, v = v, nil
 			}

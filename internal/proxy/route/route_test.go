@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -100,7 +101,7 @@ func TestHostLookupEqualsNaive(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var hosts []*snapshot.VirtualHost
 		for i, d := range rapid.SliceOfNDistinct(domain, 0, 10, rapid.ID[string]).Draw(rt, "domains") {
-			hosts = append(hosts, host(fmt.Sprint(i), d))
+			hosts = append(hosts, host(strconv.Itoa(i), d))
 		}
 		tb := &snapshot.RouteTable{}
 		if err := tb.AddHosts(hosts); err != nil {
@@ -123,8 +124,10 @@ func drawRoute(t *rapid.T) *snapshot.Route {
 	}
 	m := snapshot.RouteMatch{Path: p, Fraction: -1}
 	if rapid.Bool().Draw(t, "header") {
-		m.Headers = []snapshot.HeaderMatch{{Name: "x", Kind: snapshot.HeaderString, Invert: rapid.Bool().Draw(t, "invert"),
-			Value: snapshot.StringMatch{Kind: snapshot.StringExact, Value: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "value")}}}
+		m.Headers = []snapshot.HeaderMatch{{
+			Name: "x", Kind: snapshot.HeaderString, Invert: rapid.Bool().Draw(t, "invert"),
+			Value: snapshot.StringMatch{Kind: snapshot.StringExact, Value: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "value")},
+		}}
 	}
 	return &snapshot.Route{Match: m}
 }
@@ -168,8 +171,10 @@ func TestExplainSaysWhy(t *testing.T) {
 	v := host("v", "reviews", "*.reviews")
 	v.Routes = []*snapshot.Route{
 		{Name: "health", Match: snapshot.RouteMatch{Path: snapshot.PathMatch{Kind: snapshot.PathExact, Value: "/health"}, Fraction: -1}},
-		{Name: "jason", Match: snapshot.RouteMatch{Path: snapshot.PathMatch{Value: "/"}, Fraction: -1,
-			Headers: []snapshot.HeaderMatch{{Name: "end-user", Kind: snapshot.HeaderString, Value: str(snapshot.StringExact, "jason")}}}},
+		{Name: "jason", Match: snapshot.RouteMatch{
+			Path: snapshot.PathMatch{Value: "/"}, Fraction: -1,
+			Headers: []snapshot.HeaderMatch{{Name: "end-user", Kind: snapshot.HeaderString, Value: str(snapshot.StringExact, "jason")}},
+		}},
 		{Name: "debug", Match: snapshot.RouteMatch{Path: snapshot.PathMatch{Value: "/"}, Fraction: -1, Query: []snapshot.QueryMatch{{Name: "debug", Present: true}}}},
 		{Name: "grpc", Match: snapshot.RouteMatch{Path: snapshot.PathMatch{Value: "/"}, Fraction: -1, GRPC: true}},
 		{Name: "none", Match: snapshot.RouteMatch{Path: snapshot.PathMatch{Value: "/"}, Fraction: 0}},

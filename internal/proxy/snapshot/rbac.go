@@ -3,6 +3,7 @@ package snapshot
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 )
 
 // RBAC is the access control filter, for HTTP and TCP.
@@ -200,12 +201,7 @@ func (r *Rule) authenticated(p *Peer) bool {
 }
 
 func matchStrings(m *StringMatch, list []string) bool {
-	for _, s := range list {
-		if m.MatchString(s) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(list, m.MatchString)
 }
 
 // Match evaluates the condition on dynamic metadata; d may be nil.

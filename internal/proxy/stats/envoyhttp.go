@@ -125,7 +125,8 @@ func visitManagers(sums map[string]*sumHTTP, yield func(*Family)) {
 		name string
 		get  func(*sumHTTP) int64
 	}{
-		{"downstream_rq_total", (*sumHTTP).total}, {"downstream_rq_completed", func(s *sumHTTP) int64 { return s.total() - s.classes[0] }},
+		{"downstream_rq_total", (*sumHTTP).total},
+		{"downstream_rq_completed", func(s *sumHTTP) int64 { return s.total() - s.classes[0] }},
 		{"downstream_rq_http1_total", func(s *sumHTTP) int64 { return s.http1 }},
 		{"downstream_rq_http2_total", func(s *sumHTTP) int64 { return s.http2 }},
 		{"downstream_rq_rx_reset", func(s *sumHTTP) int64 { return s.reset }},

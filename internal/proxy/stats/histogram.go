@@ -108,7 +108,7 @@ func appendLabel(dst []byte, name, value string) []byte {
 		dst = append(dst, ',')
 	}
 	dst = append(append(dst, name...), '=', '"')
-	for i := 0; i < len(value); i++ {
+	for i := range len(value) {
 		switch c := value[i]; c {
 		case '\\', '"':
 			dst = append(dst, '\\', c)

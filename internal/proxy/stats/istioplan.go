@@ -99,7 +99,7 @@ func (p *Plan) override(o *snapshot.MetricOverride) error {
 		if d.Value == nil || !validLabel(d.Name) {
 			return fmt.Errorf("dimension %q is not a label with a value", d.Name)
 		}
-		std := dimension(numDimensions)
+		std := numDimensions
 		if i := slices.Index(dimensionNames[:], d.Name); i >= 0 {
 			std = dimension(i)
 		}

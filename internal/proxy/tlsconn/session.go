@@ -118,7 +118,7 @@ func (s *Session) run() {
 	err := s.pipe.failure()
 	if err == nil {
 		// Without a context, which would cost a goroutine: Abort ends it.
-		err = s.conn.Handshake()
+		err = s.conn.Handshake() //nolint:noctx // see above
 	}
 	if err != nil {
 		if cause := s.pipe.failure(); cause != nil && !errors.Is(cause, io.EOF) {
@@ -158,11 +158,11 @@ func (s *Session) Decrypt(cipher, dst []byte) (n int, more bool, err error) {
 	for n < len(dst) {
 		k, err := s.conn.Read(dst[n:])
 		n += k
-		switch {
-		case err == nil:
-		case err == errAgain: //nolint:errorlint // it is our own and must come back as it is
+		switch err {
+		case nil:
+		case errAgain: //nolint:errorlint // our own, never wrapped; and EOF by io.Reader's contract
 			return n, false, nil
-		case err == io.EOF: //nolint:errorlint // io.Reader's contract
+		case io.EOF:
 			return n, false, io.EOF
 		default:
 			return n, false, classify(err)

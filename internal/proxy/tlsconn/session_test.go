@@ -213,7 +213,7 @@ func TestChunking(t *testing.T) {
 			if !bytes.Equal(a.plain, want) || !bytes.Equal(b.plain, want) {
 				t.Fatalf("server got %d, client %d of %d bytes", len(a.plain), len(b.plain), len(want))
 			}
-			if b.readTo != io.EOF || a.readTo != nil {
+			if !errors.Is(b.readTo, io.EOF) || a.readTo != nil {
 				t.Fatalf("client's stream ended with %v, server's with %v", b.readTo, a.readTo)
 			}
 			// The client may still send.

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
@@ -27,12 +28,7 @@ func (v *view) pick(r *Request, rnd *rand.Rand, now time.Time) *Host {
 }
 
 func avoid(tried []*Host, h *Host) bool {
-	for _, t := range tried {
-		if t == h {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(tried, h)
 }
 
 func (v *view) pickOnce(r *Request, rnd *rand.Rand, now time.Time, attempt uint64) *Host {
@@ -176,10 +172,7 @@ func (v *view) firstUsable(hosts []*Host, rnd *rand.Rand, now time.Time) *Host {
 // pickLeast draws a few hosts and takes the one with the fewest active requests
 // in proportion to its weight (power of two choices).
 func (v *view) pickLeast(p *hostSet, hosts []*Host, rnd *rand.Rand, now time.Time) *Host {
-	choices := int(v.cluster.LB.Choices)
-	if choices < 2 {
-		choices = 2
-	}
+	choices := max(int(v.cluster.LB.Choices), 2)
 	var best *Host
 	var bestLoad float64
 	for range choices {

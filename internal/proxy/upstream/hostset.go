@@ -26,7 +26,6 @@ type view struct {
 	prios   []hostSet
 	load    []uint32 // share of each priority in percent
 	total   int
-	since   time.Time
 }
 
 // build makes the host sets of a cluster from its endpoints, or from resolved

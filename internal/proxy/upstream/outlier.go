@@ -98,7 +98,7 @@ func (c *ClusterState) eject(cfg *snapshot.Outlier, h *Host, now time.Time) {
 		percent = 10
 	}
 	ejected := c.ejected.Load()
-	if (ejected+1)*100 > int64(total)*int64(percent) && !(cfg.AlwaysEjectOne && ejected == 0) {
+	if (ejected+1)*100 > int64(total)*int64(percent) && (!cfg.AlwaysEjectOne || ejected != 0) {
 		return
 	}
 	n := h.outlier.ejections.Add(1)

@@ -117,8 +117,8 @@ func clientTLS(c *snapshot.Cluster, h *Host) *snapshot.ClientTLS {
 }
 
 func hostOnly(a []byte) []byte {
-	for i := len(a) - 1; i >= 0; i-- {
-		switch c := a[i]; {
+	for i, c := range slices.Backward(a) {
+		switch {
 		case c == ':':
 			return a[:i]
 		case c < '0' || c > '9':

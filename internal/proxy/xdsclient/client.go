@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -108,9 +109,7 @@ func (c *Client) Status() Status {
 	defer c.mu.Unlock()
 	s := c.status
 	s.Types = make(map[string]TypeStatus, len(c.status.Types))
-	for k, v := range c.status.Types {
-		s.Types[k] = v
-	}
+	maps.Copy(s.Types, c.status.Types)
 	return s
 }
 
@@ -234,9 +233,7 @@ func (c *Client) take(ctx context.Context, resp *discoveryv3.DeltaDiscoveryRespo
 			set = append(set, Resource{Name: r.GetName(), Version: r.GetVersion(), Body: any.GetValue()})
 		}
 	}
-	for name, err := range c.o.Handler.Apply(resp.GetTypeUrl(), set, resp.GetRemovedResources()) {
-		refused[name] = err
-	}
+	maps.Copy(refused, c.o.Handler.Apply(resp.GetTypeUrl(), set, resp.GetRemovedResources()))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range set {

@@ -29,6 +29,7 @@ func (f *alpn) Request(x *filter.Exchange) filter.Verdict {
 			proto = codec.HTTP11
 		case snapshot.UpstreamHTTP2:
 			proto = codec.HTTP2
+		case snapshot.UpstreamDownstream, snapshot.UpstreamAuto: // as the client came
 		}
 	}
 	switch proto {

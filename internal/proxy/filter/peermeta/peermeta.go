@@ -131,7 +131,7 @@ func (f *exchange) Request(x *filter.Exchange) filter.Verdict {
 			x.DownstreamPeer, x.PeerSent = p, true
 		}
 	}
-	if m, ok := byHeaders(f.cfg.UpstreamPropagation); ok && !(m.SkipExternal && x.Cluster != nil && x.Cluster.Mesh.External) {
+	if m, ok := byHeaders(f.cfg.UpstreamPropagation); ok && (!m.SkipExternal || x.Cluster == nil || !x.Cluster.Mesh.External) {
 		f.write(&x.Req)
 	}
 	return filter.Continue

@@ -3,6 +3,7 @@ package hpack
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -159,10 +160,17 @@ func TestRepeatedRequestIsSmall(t *testing.T) {
 
 func requestFields(l *header.List) {
 	for _, kv := range [][2]string{
-		{":method", "POST"}, {":scheme", "http"}, {":path", "/reviews.Reviews/Get"}, {":authority", "reviews.default.svc:9080"},
-		{"content-type", "application/grpc"}, {"user-agent", "grpc-go/1.85.0"}, {"te", "trailers"},
-		{"grpc-timeout", "999870u"}, {"x-request-id", "0e6c1b0c-7d4f-4c8b-9d7a-1a2b3c4d5e6f"},
-		{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}, {"x-forwarded-proto", "http"},
+		{":method", "POST"},
+		{":scheme", "http"},
+		{":path", "/reviews.Reviews/Get"},
+		{":authority", "reviews.default.svc:9080"},
+		{"content-type", "application/grpc"},
+		{"user-agent", "grpc-go/1.85.0"},
+		{"te", "trailers"},
+		{"grpc-timeout", "999870u"},
+		{"x-request-id", "0e6c1b0c-7d4f-4c8b-9d7a-1a2b3c4d5e6f"},
+		{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+		{"x-forwarded-proto", "http"},
 		{"x-tenant", "blue"},
 	} {
 		l.AddString(kv[0], kv[1])
@@ -185,7 +193,7 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	var b []byte
 	var ids [10]string
 	for i := range ids {
-		ids[i] = strings.Repeat(fmt.Sprint(i), 36)
+		ids[i] = strings.Repeat(strconv.Itoa(i), 36)
 	}
 	n := 0
 	round := func() {

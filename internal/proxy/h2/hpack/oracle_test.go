@@ -2,7 +2,7 @@ package hpack
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"strings"
 	"testing"
 
@@ -140,7 +140,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			var l header.List
 			_, err := d.Decode(block, &l, noLimits)
-			if err != nil && (err == errUpdateLate || err == errInteger) {
+			if err != nil && (errors.Is(err, errUpdateLate) || errors.Is(err, errInteger)) {
 				return // we are stricter
 			}
 			if xerr != nil && strings.Contains(xerr.Error(), "size update MUST occur") {
@@ -167,6 +167,6 @@ func checkTable(tb testing.TB, t *table) {
 		size += t.at(i).size()
 	}
 	if size != t.size || size > t.max || len(t.buf) > int(4*t.max)+256 {
-		tb.Fatal(fmt.Sprintf("table counts %d, has %d, limit %d, buffer %d", t.size, size, t.max, len(t.buf)))
+		tb.Fatalf("table counts %d, has %d, limit %d, buffer %d", t.size, size, t.max, len(t.buf))
 	}
 }
