@@ -17,7 +17,9 @@ const host = "bench.example.com"
 
 // commonHeaders are those a service's client would send.
 var commonHeaders = [][2]string{
-	{"user-agent", "meshctl-bench/1"}, {"accept", "*/*"}, {"x-tenant", "blue"},
+	{"user-agent", "meshctl-bench/1"},
+	{"accept", "*/*"},
+	{"x-tenant", "blue"},
 	{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
 }
 

@@ -246,7 +246,7 @@ func TestStockEnvoyTakesEverything(t *testing.T) {
 	for _, v := range variants() {
 		t.Run(v.name, func(t *testing.T) { takes(t, path, v.bundle(t, mesh.DialectEnvoy)) })
 	}
-	random := rapid.Custom(func(r *rapid.T) *xdsgentest.Scenario { return xdsgentest.Draw(r) })
+	random := rapid.Custom(xdsgentest.Draw)
 	for seed := range 8 {
 		t.Run(fmt.Sprint("random ", seed), func(t *testing.T) {
 			s := random.Example(seed)

@@ -41,27 +41,27 @@ func TestAnswerAfterAbandonedRequest(t *testing.T) {
 			}
 		}
 	}
-	leave := map[string]func(c net.Conn, f *http2.Framer){
-		"reset at once": func(c net.Conn, f *http2.Framer) {
+	leave := map[string]func(f *http2.Framer){
+		"reset at once": func(f *http2.Framer) {
 			_ = f.WriteSettings()
 			request(f, true)
 			_ = f.WriteRSTStream(1, http2.ErrCodeCancel)
 			_ = f.WritePing(false, [8]byte{})
 			_ = until(f, func(fr http2.Frame) bool { p, ok := fr.(*http2.PingFrame); return ok && p.IsAck() })
 		},
-		"leave with a byte read": func(c net.Conn, f *http2.Framer) {
+		"leave with a byte read": func(f *http2.Framer) {
 			_ = f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
 			request(f, true)
 			_ = until(f, func(fr http2.Frame) bool { _, ok := fr.(*http2.DataFrame); return ok })
 		},
-		"leave in the body": func(c net.Conn, f *http2.Framer) {
+		"leave in the body": func(f *http2.Framer) {
 			_ = f.WriteSettings()
 			request(f, false)
 			_ = f.WriteData(1, false, []byte("x"))
 			_ = f.WritePing(false, [8]byte{})
 			_ = until(f, func(fr http2.Frame) bool { p, ok := fr.(*http2.PingFrame); return ok && p.IsAck() })
 		},
-		"leave at once": func(c net.Conn, f *http2.Framer) {
+		"leave at once": func(f *http2.Framer) {
 			_ = f.WriteSettings()
 			request(f, true)
 		},
@@ -70,7 +70,7 @@ func TestAnswerAfterAbandonedRequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for i := range 100 {
 				c, f := open()
-				abandon(c, f)
+				abandon(f)
 				_ = c.Close()
 				c, f = open()
 				_ = c.SetDeadline(time.Now().Add(5 * time.Second))

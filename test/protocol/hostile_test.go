@@ -320,15 +320,20 @@ func TestHalfOpen(t *testing.T) {
 		addr string
 		send string
 	}{
-		{w.plain, ""}, {w.plain, "GET / HT"}, {w.plain, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nten bytes!"},
+		{w.plain, ""},
+		{w.plain, "GET / HT"},
+		{w.plain, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nten bytes!"},
 		{w.chain, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nsome"},
-		{w.mtls, string(hello[:50])}, {w.tls, string(hello)},
-		{s.plain, "some"}, {s.chain, "some"}, {s.mtls, string(hello)},
+		{w.mtls, string(hello[:50])},
+		{w.tls, string(hello)},
+		{s.plain, "some"},
+		{s.chain, "some"},
+		{s.mtls, string(hello)},
 	} {
 		for _, reset := range []bool{false, true} {
 			conn := dial(t, c.addr).(*net.TCPConn)
 			_, _ = io.WriteString(conn, c.send)
-			time.Sleep(20 * time.Millisecond) // let the proxy get into the middle of it
+			time.Sleep(20 * time.Millisecond) //nolint:forbidigo // lets the proxy get into the middle of it, which nothing tells from outside
 			if reset {
 				_ = conn.SetLinger(0)
 			}

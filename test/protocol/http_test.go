@@ -96,34 +96,34 @@ func send(t *testing.T, hc *http.Client, req *http.Request) (*http.Response, str
 }
 
 func bodiless(t *testing.T, hc *http.Client, base string) {
-	if res, b := do(t, hc, "HEAD", base+"/head", nil); res.StatusCode != 200 || res.ContentLength != 1234 || b != "" {
+	if res, b := do(t, hc, "HEAD", base+"/head", nil); res.StatusCode != http.StatusOK || res.ContentLength != 1234 || b != "" {
 		t.Errorf("HEAD: %s, length %d, body %q", res.Status, res.ContentLength, b)
 	}
-	if res, b := do(t, hc, "GET", base+"/204", nil); res.StatusCode != 204 || b != "" || res.Header.Get("Content-Length") != "" {
+	if res, b := do(t, hc, "GET", base+"/204", nil); res.StatusCode != http.StatusNoContent || b != "" || res.Header.Get("Content-Length") != "" {
 		t.Errorf("204: %s, body %q, %v", res.Status, b, res.Header)
 	}
-	if res, b := do(t, hc, "GET", base+"/304", nil, "If-None-Match", `"v1"`); res.StatusCode != 304 || b != "" || res.Header.Get("Etag") != `"v1"` {
+	if res, b := do(t, hc, "GET", base+"/304", nil, "If-None-Match", `"v1"`); res.StatusCode != http.StatusNotModified || b != "" || res.Header.Get("Etag") != `"v1"` {
 		t.Errorf("304: %s, body %q, %v", res.Status, b, res.Header)
 	}
 }
 
 func uploads(t *testing.T, hc *http.Client, base string) {
 	text := strings.Repeat("upload ", 100_000)
-	if res, b := do(t, hc, "POST", base+"/echo", strings.NewReader(text)); res.StatusCode != 200 || b != text {
+	if res, b := do(t, hc, "POST", base+"/echo", strings.NewReader(text)); res.StatusCode != http.StatusOK || b != text {
 		t.Errorf("with a length: %s, %d bytes", res.Status, len(b))
 	}
-	if res, b := do(t, hc, "POST", base+"/echo", io.MultiReader(strings.NewReader(text))); res.StatusCode != 200 || b != text {
+	if res, b := do(t, hc, "POST", base+"/echo", io.MultiReader(strings.NewReader(text))); res.StatusCode != http.StatusOK || b != text {
 		t.Errorf("in chunks: %s, %d bytes", res.Status, len(b))
 	}
-	if res, b := do(t, hc, "POST", base+"/echo", strings.NewReader(text), "Expect", "100-continue"); res.StatusCode != 200 || b != text {
+	if res, b := do(t, hc, "POST", base+"/echo", strings.NewReader(text), "Expect", "100-continue"); res.StatusCode != http.StatusOK || b != text {
 		t.Errorf("after 100-continue: %s, %d bytes", res.Status, len(b))
 	}
 	read := &counted{r: strings.NewReader(text)}
-	if res, _ := do(t, hc, "POST", base+"/refuse", read, "Expect", "100-continue"); res.StatusCode != 413 || read.n.Load() != 0 {
+	if res, _ := do(t, hc, "POST", base+"/refuse", read, "Expect", "100-continue"); res.StatusCode != http.StatusRequestEntityTooLarge || read.n.Load() != 0 {
 		t.Errorf("refused: %s, and %d bytes were asked for", res.Status, read.n.Load())
 	}
 	// Refused in the middle of an upload: the answer must come nevertheless.
-	if res, _ := do(t, hc, "POST", base+"/refuse", io.MultiReader(strings.NewReader(text[:1000]))); res.StatusCode != 413 {
+	if res, _ := do(t, hc, "POST", base+"/refuse", io.MultiReader(strings.NewReader(text[:1000]))); res.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("refused in chunks: %s", res.Status)
 	}
 }
@@ -142,10 +142,10 @@ func (c *counted) Read(b []byte) (int, error) {
 
 func contents(t *testing.T, hc *http.Client, base string) {
 	res, b := do(t, hc, "GET", base+"/range", nil, "Range", "bytes=2-4")
-	if res.StatusCode != 206 || b != "234" || res.Header.Get("Content-Range") != "bytes 2-4/10" {
+	if res.StatusCode != http.StatusPartialContent || b != "234" || res.Header.Get("Content-Range") != "bytes 2-4/10" {
 		t.Errorf("range: %s, %q, %q", res.Status, b, res.Header.Get("Content-Range"))
 	}
-	if res, _ := do(t, hc, "GET", base+"/range", nil, "Range", "bytes=90-"); res.StatusCode != 416 {
+	if res, _ := do(t, hc, "GET", base+"/range", nil, "Range", "bytes=90-"); res.StatusCode != http.StatusRequestedRangeNotSatisfiable {
 		t.Errorf("range behind the end: %s", res.Status)
 	}
 	res, b = do(t, hc, "GET", base+"/gzip", nil, "Accept-Encoding", "gzip")
@@ -159,7 +159,7 @@ func contents(t *testing.T, hc *http.Client, base string) {
 }
 
 func trailers(t *testing.T, hc *http.Client, base string) {
-	req, err := http.NewRequestWithContext(t.Context(), "POST", base+"/echo", &counted{r: strings.NewReader("body")})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/echo", &counted{r: strings.NewReader("body")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func keepAlive(t *testing.T, hc *http.Client, base string) {
 		}
 	}})
 	for range 20 {
-		req, err := http.NewRequestWithContext(ctx, "GET", base+"/x", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/x", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

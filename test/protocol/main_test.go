@@ -31,8 +31,8 @@ func leaks(before int) int {
 		if descriptors() <= before+3 {
 			return 0
 		}
-		runtime.GC() // io.Copy keeps pipes for splice until then
-		time.Sleep(10 * time.Millisecond)
+		runtime.GC()                      // io.Copy keeps pipes for splice until then
+		time.Sleep(10 * time.Millisecond) //nolint:forbidigo // until the collector has closed them
 	}
 	fmt.Fprintf(os.Stderr, "%d file descriptors are open, %d were at the start\n", descriptors(), before)
 	return 1

@@ -48,7 +48,7 @@ func startProxy(t *testing.T, k *keys, clusters []cluster, listeners []listen) m
 		// What the clients closed must be gone by itself, before the proxy is ended.
 		deadline := time.Now().Add(5 * time.Second)
 		for p.Connections() != 0 && time.Now().Before(deadline) {
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(5 * time.Millisecond) //nolint:forbidigo // the proxy counts, and tells nobody
 		}
 		if n := p.Connections(); n != 0 {
 			t.Errorf("%d connections are left of listeners %v", n, listeners)
@@ -89,8 +89,10 @@ func through(t *testing.T, kind, server string, h2 bool) *paths {
 		[]listen{{"plain", kind, "", "app"}, {"tls", kind, "tls", "app"}, {"mtls", kind, "mtls", "app"}})
 	out := startProxy(t, k, []cluster{{name: "peer", addr: in["mtls"], h2: h2, mtls: true, raw: kind != "http"}},
 		[]listen{{"chain", kind, "", "peer"}})
-	return &paths{keys: k, plain: in["plain"], mtls: in["mtls"], chain: out["chain"], tls: in["tls"],
-		all: map[string]string{"plaintext": in["plain"], "mTLS chain": out["chain"]}}
+	return &paths{
+		keys: k, plain: in["plain"], mtls: in["mtls"], chain: out["chain"], tls: in["tls"],
+		all: map[string]string{"plaintext": in["plain"], "mTLS chain": out["chain"]},
+	}
 }
 
 // webServer is a net/http server behind proxies.
