@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -439,7 +440,7 @@ func TestOnlyThisHost(t *testing.T) {
 func TestLogging(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t)
-	log := slog.New(p.levels.Handler(slog.DiscardHandler))
+	log := slog.New(p.levels.Handler(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.Level(-100)}))) //nolint:sloglint // DiscardHandler takes no level
 	xds, tcp := log.With("component", "xds"), log.With("component", "tcp").With("proxy", "x")
 	h := p.server()
 	on := func(l *slog.Logger) bool { return l.Enabled(context.Background(), slog.LevelDebug) }
