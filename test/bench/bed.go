@@ -51,14 +51,11 @@ func prepare(ctx context.Context, s *settings, dir string) (_ *bed, err error) {
 			b.stop()
 		}
 	}()
-	if b.envoy, err = findEnvoy(); err != nil {
-		return nil, err
+	if s.against == "" {
+		if err := b.useEnvoy(ctx); err != nil {
+			return nil, err
+		}
 	}
-	out, err := exec.CommandContext(ctx, b.envoy, "--version").Output()
-	if err != nil {
-		return nil, fmt.Errorf("ask %s for its version: %w", b.envoy, err)
-	}
-	b.version = versionOf(string(out))
 	if b.self, err = os.Executable(); err != nil {
 		return nil, err
 	}
@@ -83,6 +80,19 @@ func prepare(ctx context.Context, s *settings, dir string) (_ *bed, err error) {
 		}
 	}
 	return b, nil
+}
+
+// useEnvoy finds the program to compare with.
+func (b *bed) useEnvoy(ctx context.Context) (err error) {
+	if b.envoy, err = findEnvoy(); err != nil {
+		return err
+	}
+	out, err := exec.CommandContext(ctx, b.envoy, "--version").Output()
+	if err != nil {
+		return fmt.Errorf("ask %s for its version: %w", b.envoy, err)
+	}
+	b.version = versionOf(string(out))
+	return nil
 }
 
 func (b *bed) stop() {
@@ -116,9 +126,12 @@ func (b *bed) startProxy(ctx context.Context, k kind, services int) (*proxyUnder
 		return nil, err
 	}
 	log := filepath.Join(b.dir, k.String()+".log")
-	if k == native {
-		p.process, err = start(ctx, "meshproxy", b.proxyCPU, log, b.native, "serve", "--config", file, "--concurrency", "1")
-	} else {
+	switch {
+	case k == native:
+		p.process, err = b.startNative(ctx, log, b.native, file)
+	case b.against != "":
+		p.process, err = b.startNative(ctx, log, b.against, file)
+	default:
 		// Istio's flags, but for the id of shared memory: nothing is restarted.
 		p.process, err = start(ctx, "envoy", b.proxyCPU, log, b.envoy, "-c", file, "--concurrency", "1", "-l", "error",
 			"--disable-hot-restart", "--drain-strategy", "immediate", "--file-flush-interval-msec", "1000")
@@ -131,6 +144,10 @@ func (b *bed) startProxy(ctx context.Context, k kind, services int) (*proxyUnder
 		return nil, fmt.Errorf("%s: %w; its log: %s", k, err, tail(log))
 	}
 	return p, nil
+}
+
+func (b *bed) startNative(ctx context.Context, log, program, config string) (*process, error) {
+	return start(ctx, "meshproxy", b.proxyCPU, log, program, "serve", "--config", config, "--concurrency", "1")
 }
 
 // writeBootstrap chooses ports and writes the configuration.

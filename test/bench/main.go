@@ -26,6 +26,7 @@ type settings struct {
 	proxyCPU     int
 	loadCPU      int
 	keep         string
+	against      string
 }
 
 func main() {
@@ -66,6 +67,7 @@ func parse(args []string) (*settings, error) {
 	fs.IntVar(&s.proxyCPU, "proxy-cpu", 1, "processor of the proxies")
 	fs.IntVar(&s.loadCPU, "load-cpu", 0, "processor of the backend and the load generator")
 	fs.StringVar(&s.keep, "keep", "", "`folder` for configurations, certificates and logs; empty: a temporary one")
+	fs.StringVar(&s.against, "against", "", "compare with this other `meshproxy` in Envoy's place; prints the points only")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
@@ -112,6 +114,10 @@ func (s *settings) run(ctx context.Context) error {
 		return err
 	}
 	b.stopProxies()
+	if s.against != "" {
+		say("%s", comparison(r.points))
+		return nil
+	}
 	if !s.skipMemory {
 		if r.memory, err = b.measureMemory(ctx); err != nil {
 			return err

@@ -93,8 +93,13 @@ var rules = []rule{
 		why:  "the server of the protocol carries bytes and knows nothing of Istio",
 	},
 	{
-		who: []string{"internal/proxy/header", "internal/proxy/tlsconn", "internal/proxy/detect"}, std: true,
+		who: []string{"internal/proxy/header", "internal/proxy/tlsconn/record", "internal/proxy/detect"}, std: true,
 		why: "the lowest rooms of the proxy",
+	},
+	{
+		who:  []string{"internal/proxy/tlsconn"},
+		only: []string{"internal/proxy/tlsconn/record"},
+		why:  "TLS is the standard library's, and one record layer",
 	},
 	{
 		who:  []string{"internal/proxy/codec", "internal/proxy/snapshot", "internal/proxy/h2/hpack"},

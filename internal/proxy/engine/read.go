@@ -256,17 +256,22 @@ func (c *Conn) drained() {
 
 // appendTo appends b to a pooled buffer whose first off bytes are done with.
 func (w *Worker) appendTo(buf []byte, off *int, b []byte) []byte {
-	if cap(buf)-len(buf) >= len(b) {
-		return append(buf, b...)
+	return append(w.room(buf, off, len(b)), b...)
+}
+
+// room is buf with room for n more bytes.
+func (w *Worker) room(buf []byte, off *int, n int) []byte {
+	if cap(buf)-len(buf) >= n {
+		return buf
 	}
 	live := buf[*off:]
-	if *off > 0 && cap(buf) >= len(live)+len(b) && *off >= len(live) {
+	if *off > 0 && cap(buf) >= len(live)+n && *off >= len(live) {
 		buf = buf[:copy(buf[:cap(buf)], live)]
 		*off = 0
-		return append(buf, b...)
+		return buf
 	}
-	n := append(append(w.pool.Get(max(len(live)+len(b), 2*len(live))), live...), b...)
+	moved := append(w.pool.Get(max(len(live)+n, 2*len(live))), live...)
 	*off = 0
 	w.putBuf(buf)
-	return n
+	return moved
 }

@@ -18,8 +18,8 @@ type tlsLayer struct {
 	info     *tlsconn.Info // nil until the handshake is over
 	notified bool          // the peer's close_notify has come
 	ended    bool          // ours is queued
-	sealing  bool          // we encrypt; otherwise it is crypto/tls that answers
-	answers  int           // bytes of such answers that are queued
+	warm     int           // place, from 1, among the worker's sessions that are in use
+	answers  int           // bytes of answers to the peer's records that are queued
 	done     func(error)
 }
 
@@ -88,11 +88,9 @@ var errTLSFlood = &tlsconn.Error{Reason: tlsconn.ReasonProtocol, Err: errors.New
 
 // Sealed implements tlsconn.Sink.
 func (t *tlsLayer) Sealed(b []byte) {
-	if !t.sealing {
-		if t.answers += len(b); t.answers > maxAnswers {
-			t.c.Close(errTLSFlood)
-			return
-		}
+	if t.answers += len(b); t.answers > maxAnswers {
+		t.c.Close(errTLSFlood)
+		return
 	}
 	t.c.queue(b)
 	t.c.markDirty()
@@ -100,11 +98,12 @@ func (t *tlsLayer) Sealed(b []byte) {
 
 func (t *tlsLayer) full() bool { return t.session.Full() }
 
-// end lets a handshake that still runs come to its end.
+// end lets a handshake that still runs come to its end, and forgets the session.
 func (t *tlsLayer) end() {
 	if t.info == nil {
 		t.session.Abort(tlsconn.ErrAborted)
 	}
+	t.c.forgetWarm()
 }
 
 // handshakeOutput sends what the handshake has produced.
@@ -140,6 +139,7 @@ func (c *Conn) handshakeDone(err error) {
 		return
 	}
 	t.info = t.session.Established()
+	c.timer.Fn = nil
 	c.state = open
 	c.markDirty()
 	if t.done != nil {
@@ -180,6 +180,7 @@ func (c *Conn) tlsFailed(err error) {
 
 // decrypt takes ciphertext and offers what is in it.
 func (c *Conn) decrypt(b []byte) {
+	c.warmUp()
 	for more := true; more; b = nil {
 		var n int
 		var err error
@@ -247,9 +248,8 @@ func (c *Conn) encrypt() {
 	c.clearPlain()
 	if c.wantFIN && !c.tls.ended && c.state == open {
 		c.tls.ended = true
-		c.tls.sealing = true
-		c.tls.session.CloseWrite()
-		c.tls.sealing = false
+		c.warmUp()
+		c.out = c.tls.session.CloseWrite(c.out)
 	}
 }
 
@@ -270,12 +270,57 @@ func (c *Conn) clearPlain() {
 }
 
 func (c *Conn) seal(b []byte) {
-	c.tls.sealing = true
-	err := c.tls.session.Encrypt(b)
-	c.tls.sealing = false
-	if err != nil {
+	c.warmUp()
+	c.out = c.w.room(c.out, &c.outOff, tlsconn.SealedSize(len(b)))
+	var err error
+	if c.out, err = c.tls.session.Encrypt(c.out, b); err != nil {
 		c.Close(err)
 		return
 	}
 	c.BytesOut += uint64(len(b))
+}
+
+// coolEvery is how often sessions are asked whether they were used. One that was
+// not for that long gives its ciphers back, which is most of its memory.
+const coolEvery = time.Second
+
+// warmUp notes that the session is in use.
+func (c *Conn) warmUp() {
+	if c.tls.warm > 0 {
+		return
+	}
+	w := c.w
+	w.warm = append(w.warm, c)
+	c.tls.warm = len(w.warm)
+	if !w.cool.Active() {
+		w.StartTimer(&w.cool, coolEvery)
+	}
+}
+
+// coolDown lets sessions rest that were not used lately.
+func (w *Worker) coolDown() {
+	for i := len(w.warm); i > 0; i-- { // the last takes the place of one that goes
+		if c := w.warm[i-1]; c.tls.session.Rest() {
+			c.forgetWarm()
+		}
+	}
+	if len(w.warm) == 0 {
+		w.warm = nil
+		return
+	}
+	w.StartTimer(&w.cool, coolEvery)
+}
+
+// forgetWarm takes the session out of the worker's list.
+func (c *Conn) forgetWarm() {
+	w, i := c.w, c.tls.warm-1
+	if i < 0 {
+		return
+	}
+	last := len(w.warm) - 1
+	w.warm[i] = w.warm[last]
+	w.warm[i].tls.warm = i + 1
+	w.warm[last] = nil
+	w.warm = w.warm[:last]
+	c.tls.warm = 0
 }

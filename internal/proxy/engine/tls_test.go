@@ -540,3 +540,46 @@ func TestTLSAnswersAreBounded(t *testing.T) {
 		t.Errorf("closed with %v", err)
 	}
 }
+
+// A session that is not used gives its ciphers back and goes on when it is used
+// again; one that ends is forgotten.
+func TestTLSRests(t *testing.T) {
+	t.Parallel()
+	p := newPKI(t)
+	e := startEngine(t, Options{Workers: 1})
+	addr := listen(t, e, p.echoTLS)
+	c, err := dialTLS(t, addr, p.stdClient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := e.Workers()[0]
+	for range 2 {
+		if _, err := c.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
+		on(w, func() {
+			if len(w.warm) != 1 || !w.cool.Active() {
+				t.Errorf("%d sessions in use", len(w.warm))
+			}
+			w.coolDown()
+			w.coolDown()
+			if w.warm != nil {
+				t.Errorf("%d sessions in use after a rest", len(w.warm))
+			}
+		})
+	}
+	_, _ = c.Write([]byte("hello"))
+	_, _ = io.ReadFull(c, make([]byte, 5))
+	_ = c.CloseWrite()
+	if _, err := io.ReadAll(c); err != nil {
+		t.Error(err)
+	}
+	on(w, func() {
+		if len(w.warm) != 0 {
+			t.Errorf("%d sessions in use after the end", len(w.warm))
+		}
+	})
+}

@@ -68,6 +68,8 @@ type Worker struct {
 	cipher  []byte // what is read from TLS connections, made at first use
 	discard []byte // what is written to connections that have ended
 	trim    Timer
+	warm    []*Conn // TLS sessions that hold ciphers
+	cool    Timer
 
 	cur      *Conn // being handled; its handler's panic ends it
 	lastRest time.Time
@@ -102,7 +104,7 @@ func newWorker(e *Engine, index int) (*Worker, error) {
 		scratch: make([]byte, headroom+maxRead),
 	}
 	w.now, w.lastRest = w.base, w.base
-	w.trim.Fn = w.trimPool
+	w.trim.Fn, w.cool.Fn = w.trimPool, w.coolDown
 	return w, nil
 }
 

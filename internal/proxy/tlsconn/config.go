@@ -94,18 +94,22 @@ func NewServerConfig(o ServerOptions) (*ServerConfig, error) {
 	cfg.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return chooseCertificate(certs.Certificates(), hello.SupportsCertificate)
 	}
+	// crypto/tls ends the handshake when no protocol is common. Envoy goes on
+	// without one, and so do we: the filter chain decides.
+	bare := cfg
 	if len(cfg.NextProtos) > 0 {
-		// crypto/tls ends the handshake when no protocol is common. Envoy goes on
-		// without one, and so do we: the filter chain decides.
-		bare := cfg.Clone()
+		bare = cfg.Clone()
 		bare.NextProtos = nil
-		protos := cfg.NextProtos
-		cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			if slices.ContainsFunc(hello.SupportedProtos, func(p string) bool { return slices.Contains(protos, p) }) {
-				return nil, nil //nolint:nilnil // crypto/tls: keep the configuration
-			}
-			return bare, nil
+	}
+	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		c := cfg
+		if !slices.ContainsFunc(hello.SupportedProtos, func(p string) bool { return slices.Contains(cfg.NextProtos, p) }) {
+			c = bare
 		}
+		if p, ok := hello.Conn.(*pipe); ok {
+			c = p.keys.wanted(c)
+		}
+		return c, nil
 	}
 	return &ServerConfig{tls: cfg, peers: v}, nil
 }

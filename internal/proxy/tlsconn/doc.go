@@ -10,9 +10,13 @@
 //  3. When the handshake is done the session belongs to the loop alone: Decrypt
 //     and Encrypt work on what is in memory and never wait.
 //
-// Step 3 rests on one property of crypto/tls: an error of the underlying
-// connection that says Temporary does not stick, and a partial record is kept.
-// TestAgainKeepsState pins it for the Go release in use.
+// In TLS 1.3 with AES-GCM package record takes over in step 3, from the traffic
+// secrets that the handshake has agreed on; crypto/tls and its buffers are dropped.
+// TestLayerTakesOver pins how they are told for the Go release in use.
+//
+// Else crypto/tls goes on, and that rests on one property of it: an error of the
+// underlying connection that says Temporary does not stick, and a partial record
+// is kept. TestAgainKeepsState pins it.
 //
 // Session tickets are off: a resumed session would skip the check of the peer's
 // identity against the trust of today.

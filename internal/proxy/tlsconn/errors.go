@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"strings"
+
+	"github.com/meshctl/meshctl/internal/proxy/tlsconn/record"
 )
 
 // Reason is why TLS failed, in short stable words for access logs.
@@ -71,6 +73,12 @@ func classify(err error) error {
 	}
 	if e := (*Error)(nil); errors.As(err, &e) {
 		return e
+	}
+	if a := record.AlertError(0); errors.As(err, &a) {
+		return fail(ReasonAlert, errors.New(strings.TrimPrefix(a.Error(), "tls: ")))
+	}
+	if p := (*record.ProtocolError)(nil); errors.As(err, &p) {
+		return fail(ReasonProtocol, err)
 	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "remote error" {

@@ -4,24 +4,22 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"sync"
-	"time"
+
+	"github.com/meshctl/meshctl/internal/proxy/tlsconn/record"
 )
 
-// handshakeBuffer is how much ciphertext a handshake may have waiting.
-const handshakeBuffer = 64 << 10
-
-// Sink takes what a session has to send once the handshake is over. It must not
-// keep b.
+// Sink takes what a session has to send of its own accord once the handshake is
+// over: answers to key updates, alerts. It must not keep b.
 type Sink interface {
 	Sealed(b []byte)
 }
 
 // Session is TLS on one connection. Its methods are for the connection's worker.
 type Session struct {
-	conn   *tls.Conn
-	pipe   pipe
+	conn   *tls.Conn     // nil once layer has taken over
+	pipe   *pipe         // as conn
+	layer  *record.Layer // of TLS 1.3, once established; nil if crypto/tls goes on
 	server bool
 	peers  *verifier
 	sink   Sink
@@ -36,18 +34,16 @@ type Session struct {
 
 // NewServer makes the accepting side of a session.
 func NewServer(cfg *ServerConfig) *Session {
-	s := &Session{server: true, peers: cfg.peers}
-	s.pipe.init()
-	s.conn = tls.Server(&s.pipe, cfg.tls)
+	s := &Session{server: true, peers: cfg.peers, pipe: newPipe()}
+	s.conn = tls.Server(s.pipe, cfg.tls)
 	return s
 }
 
 // NewClient makes the connecting side. serverName is sent as SNI; empty means the
 // configuration's own.
 func NewClient(cfg *ClientConfig, serverName string) *Session {
-	s := &Session{peers: cfg.peers}
-	s.pipe.init()
-	s.conn = tls.Client(&s.pipe, cfg.forName(serverName))
+	s := &Session{peers: cfg.peers, pipe: newPipe()}
+	s.conn = tls.Client(s.pipe, s.pipe.keys.wanted(cfg.forName(serverName)))
 	return s
 }
 
@@ -129,6 +125,7 @@ func (s *Session) run() {
 	}
 	cs := s.conn.ConnectionState()
 	s.info = newInfo(cs, s.peers.describe(cs))
+	s.layer = s.pipe.keys.layer(cs, s.server)
 	s.finish(nil)
 }
 
@@ -143,10 +140,12 @@ func (s *Session) finish(err error) {
 }
 
 // Established turns the session over to the worker. Call it once, when done has
-// reported success.
+// reported success. Then ask Decrypt, without ciphertext, for what came meanwhile.
 func (s *Session) Established() *Info {
-	s.pipe.raw = true
-	s.pipe.sink = s.sink
+	s.pool, s.done = nil, nil
+	if s.layer == nil {
+		s.pipe.notify, s.pipe.raw, s.pipe.sink = nil, true, s.sink
+	}
 	return s.info
 }
 
@@ -154,6 +153,25 @@ func (s *Session) Established() *Info {
 // call, with no ciphertext, because dst is full. err is io.EOF when the peer has
 // sent close_notify, or an *Error; what was decrypted before counts all the same.
 func (s *Session) Decrypt(cipher, dst []byte) (n int, more bool, err error) {
+	if s.layer == nil {
+		return s.decryptStd(cipher, dst)
+	}
+	if s.pipe != nil { // the first call: crypto/tls and all that was for it can go
+		cipher = append(s.pipe.rest(), cipher...)
+		s.conn, s.pipe = nil, nil
+	}
+	n, more, err = s.layer.Open(cipher, dst)
+	if reply := s.layer.Reply(); len(reply) > 0 {
+		s.sink.Sealed(reply)
+	}
+	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader's contract
+		err = classify(err)
+	}
+	return n, more, err
+}
+
+// decryptStd is Decrypt by crypto/tls.
+func (s *Session) decryptStd(cipher, dst []byte) (n int, more bool, err error) {
 	s.pipe.lent = cipher
 	for n < len(dst) {
 		k, err := s.conn.Read(dst[n:])
@@ -172,178 +190,40 @@ func (s *Session) Decrypt(cipher, dst []byte) (n int, more bool, err error) {
 	return n, true, nil
 }
 
-// Encrypt seals b into the sink.
-func (s *Session) Encrypt(b []byte) error {
-	if _, err := s.conn.Write(b); err != nil {
-		return classify(err)
+// SealedSize is about how long n bytes are once they are encrypted.
+func SealedSize(n int) int { return record.SealedSize(n) }
+
+// Encrypt appends b, sealed, to dst.
+func (s *Session) Encrypt(dst, b []byte) ([]byte, error) {
+	var err error
+	if s.layer != nil {
+		dst, err = s.layer.Seal(dst, b)
+	} else {
+		s.pipe.sealed = &dst
+		_, err = s.conn.Write(b)
+		s.pipe.sealed = nil
 	}
-	return nil
+	if err != nil {
+		return dst, classify(err)
+	}
+	return dst, nil
 }
 
-// CloseWrite puts close_notify into the sink. Encrypt must not be called after it.
-func (s *Session) CloseWrite() {
+// Rest gives back what an established session holds for speed, unless it was used
+// since the last call; it reports whether there is nothing left to give back.
+func (s *Session) Rest() bool { return s.layer == nil || s.layer.Rest() }
+
+// CloseWrite appends close_notify to dst. Encrypt must not be called after it.
+func (s *Session) CloseWrite(dst []byte) []byte {
+	if s.layer != nil {
+		return s.layer.Close(dst)
+	}
+	s.pipe.sealed = &dst
 	// It fails only when the session has failed, which Decrypt or Encrypt reported.
 	_ = s.conn.CloseWrite()
+	s.pipe.sealed = nil
+	return dst
 }
 
 // Truncated is the error for a peer that closed without close_notify.
 func (s *Session) Truncated() error { return ErrTruncated }
-
-// pipe is the net.Conn under crypto/tls. During the handshake it is shared by
-// the worker and the handshake's goroutine, afterwards it is the worker's alone.
-type pipe struct {
-	mu      sync.Mutex
-	ready   sync.Cond
-	in      []byte
-	inOff   int
-	out     []byte
-	err     error // ends Read, once what is there is read
-	wasFull bool
-	told    bool // notify was called and TakeOutput has not been since
-	notify  func()
-
-	raw  bool
-	lent []byte // the ciphertext of the running Decrypt
-	sink Sink
-}
-
-func (p *pipe) init() { p.ready.L = &p.mu }
-
-func (p *pipe) feed(b []byte) {
-	p.mu.Lock()
-	if p.inOff == len(p.in) {
-		p.in, p.inOff = p.in[:0], 0
-	}
-	p.in = append(p.in, b...)
-	p.mu.Unlock()
-	p.ready.Signal()
-}
-
-func (p *pipe) end(err error) {
-	p.mu.Lock()
-	if p.err == nil {
-		p.err = err
-	}
-	p.mu.Unlock()
-	p.ready.Signal()
-}
-
-func (p *pipe) failure() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.err
-}
-
-func (p *pipe) full() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.wasFull = len(p.in)-p.inOff >= handshakeBuffer
-	return p.wasFull
-}
-
-// hasRecord reports whether a whole record has come, or something that is none.
-func (p *pipe) hasRecord() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	b := p.in[p.inOff:]
-	switch {
-	case len(b) == 0:
-		return false
-	case b[0] != 22: // not a handshake record: let crypto/tls say so
-		return true
-	case len(b) < 5:
-		return false
-	default:
-		return len(b) >= 5+(int(b[3])<<8|int(b[4])) || len(b) > maxCiphertext
-	}
-}
-
-// maxCiphertext is the largest record, RFC 8446 §5.2 and RFC 5246 §6.2.3.
-const maxCiphertext = 5 + 16<<10 + 2048
-
-func (p *pipe) takeOutput(dst []byte) []byte {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	dst = append(dst, p.out...)
-	p.out, p.told = nil, false
-	return dst
-}
-
-// Read implements net.Conn for crypto/tls.
-func (p *pipe) Read(b []byte) (int, error) {
-	if p.raw {
-		return p.readRaw(b)
-	}
-	p.mu.Lock()
-	for p.inOff == len(p.in) && p.err == nil {
-		p.ready.Wait()
-	}
-	if p.inOff == len(p.in) {
-		err := p.err
-		p.mu.Unlock()
-		return 0, err
-	}
-	n := copy(b, p.in[p.inOff:])
-	p.inOff += n
-	tell := p.wasFull && len(p.in)-p.inOff < handshakeBuffer/2
-	p.wasFull = p.wasFull && !tell
-	p.mu.Unlock()
-	if tell {
-		p.notify()
-	}
-	return n, nil
-}
-
-func (p *pipe) readRaw(b []byte) (int, error) {
-	if p.in != nil {
-		if n := copy(b, p.in[p.inOff:]); n > 0 {
-			p.inOff += n
-			return n, nil
-		}
-		p.in, p.inOff = nil, 0
-	}
-	if len(p.lent) == 0 {
-		return 0, errAgain
-	}
-	n := copy(b, p.lent)
-	p.lent = p.lent[n:]
-	return n, nil
-}
-
-// keepLent copies what is left of the lent ciphertext, which its owner reuses.
-func (p *pipe) keepLent() {
-	if len(p.lent) > 0 {
-		p.in = append(append([]byte(nil), p.in[p.inOff:]...), p.lent...)
-		p.inOff = 0
-	}
-	p.lent = nil
-}
-
-// Write implements net.Conn for crypto/tls.
-func (p *pipe) Write(b []byte) (int, error) {
-	if p.raw {
-		p.sink.Sealed(b)
-		return len(b), nil
-	}
-	p.mu.Lock()
-	p.out = append(p.out, b...)
-	tell := !p.told
-	p.told = true
-	p.mu.Unlock()
-	if tell {
-		p.notify()
-	}
-	return len(b), nil
-}
-
-func (p *pipe) Close() error                     { return nil }
-func (p *pipe) LocalAddr() net.Addr              { return memory{} }
-func (p *pipe) RemoteAddr() net.Addr             { return memory{} }
-func (p *pipe) SetDeadline(time.Time) error      { return nil }
-func (p *pipe) SetReadDeadline(time.Time) error  { return nil }
-func (p *pipe) SetWriteDeadline(time.Time) error { return nil }
-
-type memory struct{}
-
-func (memory) Network() string { return "memory" }
-func (memory) String() string  { return "memory" }
