@@ -101,9 +101,9 @@ func show(t *testing.T, a *txtar.Archive, doc any) []byte {
 		return text
 	}
 	out := map[string]any{}
-	for _, path := range strings.Fields(string(a.Files[i].Data)) {
+	for path := range strings.FieldsSeq(string(a.Files[i].Data)) {
 		at := doc
-		for _, key := range strings.Split(path, ".") {
+		for key := range strings.SplitSeq(path, ".") {
 			switch v := at.(type) {
 			case map[string]any:
 				at = v[key]

@@ -1,9 +1,8 @@
 package inject
 
 import (
-	networkingv1beta1 "istio.io/api/networking/v1beta1"
-
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
+	networkingv1beta1 "istio.io/api/networking/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 )
 

@@ -99,7 +99,7 @@ func (c *customs) look(ctx context.Context) error {
 			delete(c.running, info.Kind)
 			c.state.replace(was.kind.id, nil)
 			c.state.fine(was.kind.id)
-			c.source.log.Info("kind no longer followed", "kind", info.Kind.String())
+			c.source.log.InfoContext(ctx, "kind no longer followed", "kind", info.Kind.String())
 		case version == "" || was != nil && was.kind.gvr.Version == version:
 		default:
 			if was != nil {
@@ -121,7 +121,7 @@ func (c *customs) start(ctx context.Context, k kind) {
 		defer cancel()
 		c.source.follow(ctx, k, c.state)
 	})
-	c.source.log.Debug("kind followed", "kind", k.kind.String(), "version", k.gvr.Version)
+	c.source.log.DebugContext(ctx, "kind followed", "kind", k.kind.String(), "version", k.gvr.Version)
 }
 
 // served returns the custom kinds that the cluster serves, each with the version

@@ -62,7 +62,7 @@ func typed(k kind, o runtime.Object) (*item, error) {
 			Code: resource.CodeSchema, Severity: diag.Error, Message: err.Error(), Effect: "the object is not used",
 			Object: diag.Object{Kind: k.kind.Kind, Namespace: m.GetNamespace(), Name: m.GetName()},
 		}}
-		return it, nil
+		return it, nil //nolint:nilerr // it is a finding
 	}
 	obj.Raw = nil // it is not what the user wrote, and it doubles the memory
 	it.object = obj

@@ -128,7 +128,7 @@ func (req request) takes(o Object, selector string) bool {
 	if o == nil || req.namespace != "" && str(m, "namespace") != req.namespace {
 		return false
 	}
-	for _, term := range strings.Split(selector, ",") {
+	for term := range strings.SplitSeq(selector, ",") {
 		name, want, ok := strings.Cut(term, "=")
 		if !ok {
 			continue
@@ -258,5 +258,5 @@ func fail(w http.ResponseWriter, code int, reason, message string) {
 }
 
 func statusObject(code int, reason, message string) Object {
-	return Object{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code, "message": fmt.Sprint(message)}
+	return Object{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code, "message": message}
 }
