@@ -4,8 +4,6 @@
 GO      ?= go
 BIN     := bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LINT_VERSION := v2.12.2
-LINT    ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 LDFLAGS := -s -w -X github.com/meshctl/meshctl/internal/version.Version=$(VERSION)
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
@@ -38,6 +36,18 @@ race: ## the same tests under the race detector
 e2e: build ## end to end: real namespaces, real traffic, every Bookinfo manifest
 	MESH_BIN=$(CURDIR)/$(BIN) $(GO) test -tags e2e -count=1 -timeout 30m ./test/e2e/...
 
+.PHONY: cluster-up
+cluster-up: $(BIN)/cluster ## a real one-node Kubernetes for tests; as root (see docs/testing.md)
+	$(BIN)/cluster up
+
+.PHONY: cluster-down
+cluster-down: $(BIN)/cluster ## end it; nothing is left behind
+	$(BIN)/cluster down
+
+.PHONY: $(BIN)/cluster
+$(BIN)/cluster:
+	CGO_ENABLED=0 $(GO) -C test/cluster build -trimpath -o $(CURDIR)/$(BIN)/cluster .
+
 .PHONY: interop
 interop: ## a stock Envoy takes everything that is generated (needs envoy; see docs/testing.md)
 	MESH_REQUIRE_ENVOY=1 $(GO) test -count=1 ./test/interop/... ./internal/controlplane/...
@@ -52,7 +62,7 @@ golden: ## rewrite golden files; look at the difference before committing
 
 .PHONY: lint
 lint: ## golangci-lint at the version pinned here
-	$(LINT) run ./...
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2 run ./...
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for a short while
