@@ -35,6 +35,12 @@ func (s Settings) Node() (*corev3.Node, error) {
 		"ISTIO_VERSION": s.Version, "LABELS": s.Labels, "ANNOTATIONS": s.Annotations,
 		"MESHCTL_NATIVE": "1", "PROXY_CONFIG": map[string]any{},
 	}
+	if len(s.ProxyConfig) > 0 {
+		m["PROXY_CONFIG"] = s.ProxyConfig
+	}
+	for k, v := range s.Extra {
+		m[k] = v
+	}
 	if s.Network != "" {
 		m["NETWORK"] = s.Network
 	}

@@ -2,8 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,9 +18,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/meshctl/meshctl/internal/agent/dns"
 	"github.com/meshctl/meshctl/internal/identity"
@@ -31,40 +26,9 @@ import (
 	"github.com/meshctl/meshctl/internal/proxy/admin"
 )
 
-// discoveryName is the host name in the control plane's certificate.
+// discoveryName is the host name in the control plane's certificate when its
+// address is not a name.
 const discoveryName = "istiod.istio-system.svc"
-
-// Main runs a sidecar or gateway until it is told to end: the body of the
-// meshproxy program. It returns the process's exit code.
-func Main(args []string, version string) int {
-	levels := admin.NewLevels(slog.LevelInfo)
-	log := slog.New(levels.Handler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	if len(args) > 0 && args[0] == "serve" {
-		if err := serveFile(args[1:], version, log, levels); err != nil {
-			fmt.Fprintln(os.Stderr, "error:", err)
-			return 1
-		}
-		return 0
-	}
-	s, err := Environ(args)
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "error: meshproxy cannot start\ncause: %s\n", strings.ReplaceAll(err.Error(), "\n", "\n       "))
-		return 64
-	}
-	s.Version = version
-	if s.LogLevel != "" {
-		var level slog.Level
-		if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
-			log.Warn("log level not understood; info is used", "value", s.LogLevel)
-		}
-		levels.SetAll(level)
-	}
-	if err := Run(context.Background(), s, log, levels); err != nil && !errors.Is(err, context.Canceled) {
-		log.Error("meshproxy ended", "err", err)
-		return 1
-	}
-	return 0
-}
 
 // Run is Main without the process: it ends when ctx does, or on SIGTERM and
 // SIGINT after draining.
@@ -73,6 +37,7 @@ func Run(ctx context.Context, s Settings, log *slog.Logger, levels *admin.Levels
 	defer cancel()
 	quit := make(chan struct{})
 	quitOnce := sync.OnceFunc(func() { close(quit) })
+	log = log.With("component", componentAgent)
 	a, err := newAgent(s, log, levels, quitOnce)
 	if err != nil {
 		return err
@@ -117,21 +82,16 @@ func (a *agent) close() { _ = a.conn.Close() }
 
 // newAgent wires the parts; each needs only what is above it.
 func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (*agent, error) {
-	roots, err := os.ReadFile(s.RootCertFile)
-	if err != nil {
-		return nil, fmt.Errorf("read the mesh's root certificate: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(roots) {
-		return nil, fmt.Errorf("read the mesh's root certificate: no certificate in %s", s.RootCertFile)
+	if _, err := readRoots(s.RootCertFile); err != nil {
+		return nil, err
 	}
 	node, err := s.Node()
 	if err != nil {
 		return nil, err
 	}
-	d := &discovery{s: s, roots: pool}
+	d := &discovery{s: s}
 	a := &agent{}
-	if a.conn, err = d.dial(); err != nil {
+	if a.conn, err = d.dial(s.CAAddress); err != nil {
 		return nil, err
 	}
 
@@ -146,7 +106,7 @@ func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (
 	plane, err := proxy.New(proxy.Options{
 		Workers: s.Concurrency, Mark: s.Mark, Logger: log, Version: s.Version, Node: node, Self: s.Peer(), Admin: s.AdminAddr, Levels: levels, Quit: quit,
 		Names: names.Update, Resolver: resolver(s),
-		Dial:    func(context.Context) (grpc.ClientConnInterface, error) { return d.dial() },
+		Dial:    func(context.Context) (grpc.ClientConnInterface, error) { return d.dial(s.Discovery) },
 		Context: d.credentials,
 	})
 	if err != nil {
@@ -184,67 +144,6 @@ func debugNames(s *dns.Server) http.Handler {
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(all)
 	})
-}
-
-// discovery connects to the control plane.
-type discovery struct {
-	s      Settings
-	roots  *x509.CertPool
-	keeper *identity.Keeper
-}
-
-// control marks a socket, so that capture leaves it alone.
-func (d *discovery) control(_, _ string, c syscall.RawConn) error {
-	if d.s.Mark == 0 {
-		return nil
-	}
-	var serr error
-	if err := c.Control(func(fd uintptr) {
-		serr = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_MARK, d.s.Mark)
-	}); err != nil {
-		return err
-	}
-	if serr != nil {
-		return fmt.Errorf("mark socket: %w", serr)
-	}
-	return nil
-}
-
-func (d *discovery) dial() (*grpc.ClientConn, error) {
-	cfg := &tls.Config{
-		RootCAs: d.roots, ServerName: discoveryName, MinVersion: tls.VersionTLS12,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			if d.keeper != nil {
-				if w := d.keeper.Current(); w != nil {
-					return w.Cert, nil
-				}
-			}
-			return &tls.Certificate{}, nil
-		},
-	}
-	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: d.control}
-	conn, err := grpc.NewClient("passthrough:///"+d.s.Discovery,
-		grpc.WithTransportCredentials(credentials.NewTLS(cfg)),
-		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) }),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(256<<20)),
-	)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the control plane at %s: %w", d.s.Discovery, err)
-	}
-	return conn, nil
-}
-
-// credentials adds the service account's token to a call, read anew each time.
-func (d *discovery) credentials(ctx context.Context) (context.Context, error) {
-	if d.s.TokenFile == "" {
-		return ctx, nil
-	}
-	b, err := os.ReadFile(d.s.TokenFile)
-	if err != nil {
-		return nil, fmt.Errorf("read token: %w", err)
-	}
-	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+strings.TrimSpace(string(b))), nil
 }
 
 // names of DNS clusters are asked of our own DNS proxy, which knows the mesh's.

@@ -26,8 +26,14 @@ type Settings struct {
 	PodPorts                                     json.RawMessage
 	AppContainers                                string
 	TrustDomain                                  string
+	// ProxyConfig is PROXY_CONFIG as it came, for the control plane.
+	ProxyConfig json.RawMessage
+	// Extra is further metadata for the control plane, from ISTIO_META_*.
+	Extra map[string]string
 
-	Discovery    string // host:port of xDS and CA, TLS
+	Discovery    string // host:port of xDS, TLS
+	CAAddress    string // host:port of the certificate authority; mostly the same
+	ServerName   string // in the control plane's certificate; empty: the host of the address
 	TokenFile    string
 	RootCertFile string
 	CertTTL      time.Duration
@@ -45,9 +51,14 @@ type Settings struct {
 
 	// Scrape is where the application serves its own metrics; Port 0: it does not.
 	Scrape ScrapeTarget
-	// AppPorts are to be open before the proxy calls itself ready.
-	LogLevel string
-	Version  string
+	// Probers are questions of the kubelet that the agent asks in its place, by path.
+	Probers map[string]Prober
+
+	LogLevel        string // of the data plane
+	ComponentLevels map[string]string
+	AgentLogLevel   string
+	LogJSON         bool
+	Version         string
 }
 
 // ScrapeTarget is an application's metrics endpoint, from its prometheus.io annotations.
@@ -84,6 +95,7 @@ func LoadSettings(args []string, getenv func(string) string, readFile func(strin
 	l.args(args)
 	l.config()
 	l.identity()
+	l.pod()
 	l.behaviour()
 	l.check()
 	return s, errors.Join(l.errs...)
@@ -98,32 +110,6 @@ type loader struct {
 
 func (l *loader) fail(format string, args ...any) {
 	l.errs = append(l.errs, fmt.Errorf(format, args...))
-}
-
-func (l *loader) args(args []string) {
-	if len(args) < 2 || args[0] != "proxy" || args[1] != "sidecar" && args[1] != "router" {
-		l.fail(`arguments %q: want "proxy sidecar" or "proxy router"`, args)
-		return
-	}
-	l.s.Role = args[1]
-	for rest := args[2:]; len(rest) > 0; rest = rest[1:] {
-		name, value, ok := strings.Cut(rest[0], "=")
-		if !ok {
-			if len(rest) < 2 {
-				l.fail("argument %s has no value", name)
-				return
-			}
-			value, rest = rest[1], rest[1:]
-		}
-		switch name {
-		case "--domain":
-			l.s.Domain = value
-		case "--log-level", "--proxyLogLevel":
-			l.s.LogLevel = value
-		default:
-			l.fail("unknown argument %s (known: --domain, --log-level)", name)
-		}
-	}
 }
 
 func (l *loader) str(dst *string, name string) {
@@ -194,6 +180,7 @@ func (l *loader) config() {
 		return
 	}
 	s := l.s
+	s.ProxyConfig = json.RawMessage(raw)
 	s.Discovery = c.DiscoveryAddress
 	if c.Concurrency != nil {
 		switch n := *c.Concurrency; {
@@ -274,6 +261,7 @@ func (l *loader) identity() {
 	l.str(&s.PodName, "POD_NAME")
 	l.str(&s.Namespace, "POD_NAMESPACE")
 	l.str(&s.ServiceAccount, "SERVICE_ACCOUNT")
+	l.str(&s.NodeName, "ISTIO_META_NODE_NAME")
 	l.str(&s.NodeName, "NODE_NAME")
 	l.str(&s.TrustDomain, "TRUST_DOMAIN")
 	l.str(&s.Workload, "ISTIO_META_WORKLOAD_NAME")
@@ -312,8 +300,6 @@ func (l *loader) identity() {
 func (l *loader) behaviour() {
 	s := l.s
 	l.str(&s.Discovery, "MESH_DISCOVERY_ADDRESS")
-	l.str(&s.TokenFile, "MESH_TOKEN_FILE")
-	l.str(&s.RootCertFile, "MESH_ROOT_CERT_FILE")
 	l.duration(&s.CertTTL, "SECRET_TTL", l.getenv("SECRET_TTL"))
 	l.integer(&s.Mark, "MESH_SO_MARK", 0, 1<<31-1)
 	l.integer(&s.Concurrency, "MESH_CONCURRENCY", 1, 256)
@@ -326,7 +312,11 @@ func (l *loader) behaviour() {
 	l.addr(&s.HealthAddr, "MESH_HEALTH_ADDR")
 	l.addr(&s.PrometheusAddr, "MESH_PROMETHEUS_ADDR")
 	l.addr(&s.DNSAddr, "MESH_DNS_ADDR")
-	for u := range strings.SplitSeq(l.getenv("MESH_DNS_UPSTREAMS"), ",") {
+	upstreams := strings.Split(l.getenv("MESH_DNS_UPSTREAMS"), ",")
+	if upstreams[0] == "" && s.DNSCapture {
+		upstreams = l.nameservers()
+	}
+	for _, u := range upstreams {
 		if u = strings.TrimSpace(u); u == "" {
 			continue
 		}
@@ -336,6 +326,7 @@ func (l *loader) behaviour() {
 		s.DNSUpstream = append(s.DNSUpstream, u)
 	}
 	l.scrape()
+	l.probers()
 }
 
 // scrape reads ISTIO_PROMETHEUS_ANNOTATIONS: {"scrape":"true","path":"","port":"9090"}.
@@ -381,6 +372,9 @@ func (l *loader) check() {
 	need(s.Namespace, "POD_NAMESPACE")
 	need(s.Discovery, "MESH_DISCOVERY_ADDRESS")
 	need(s.RootCertFile, "MESH_ROOT_CERT_FILE")
+	if s.CAAddress == "" {
+		s.CAAddress = s.Discovery
+	}
 	if len(s.InstanceIPs) == 0 {
 		l.fail("INSTANCE_IP is not set")
 	}

@@ -42,6 +42,7 @@ type Status struct {
 	AgentMetrics func(io.Writer) error
 
 	terminating atomic.Bool
+	drained     atomic.Bool // by request
 	wasReady    atomic.Bool
 }
 
@@ -167,9 +168,13 @@ func (s *Status) mux() *http.ServeMux {
 	})))
 	m.HandleFunc("/drain", fromLocalhost(post(func(w http.ResponseWriter, _ *http.Request) {
 		s.Terminating()
+		s.drained.Store(true)
 		s.Proxy.Drain(s.Settings.Role == "sidecar")
 		_, _ = io.WriteString(w, "OK\n")
 	})))
+	for path, p := range s.Settings.Probers {
+		m.Handle(path, p.handler(s.Settings.InstanceIPs))
+	}
 	for path, h := range s.Debug {
 		m.HandleFunc(path, fromLocalhost(h.ServeHTTP))
 	}

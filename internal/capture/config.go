@@ -26,40 +26,40 @@ const (
 
 // Ports selects TCP ports: all of them, or a list.
 type Ports struct {
-	All  bool
-	List []uint16
+	All  bool     `json:"all,omitempty"`
+	List []uint16 `json:"list,omitempty"`
 }
 
 // Ranges selects addresses: all of them, or a list.
 type Ranges struct {
-	All  bool
-	List []netip.Prefix
+	All  bool           `json:"all,omitempty"`
+	List []netip.Prefix `json:"list,omitempty"`
 }
 
 // Config says what to redirect. Start from Default.
 type Config struct {
-	Mode         Mode
-	OutboundPort uint16 // where outgoing connections go
-	InboundPort  uint16 // where incoming connections go
-	DNSPort      uint16 // where DNS questions go
+	Mode         Mode   `json:"mode,omitempty"`
+	OutboundPort uint16 `json:"outboundPort,omitempty"` // where outgoing connections go
+	InboundPort  uint16 `json:"inboundPort,omitempty"`  // where incoming connections go
+	DNSPort      uint16 `json:"dnsPort,omitempty"`      // where DNS questions go
 
 	// Who the sidecar is; at least one must be set.
-	ProxyUIDs []uint32
-	ProxyGIDs []uint32
-	ProxyMark uint32 // socket mark; 0: none
+	ProxyUIDs []uint32 `json:"proxyUIDs,omitempty"`
+	ProxyGIDs []uint32 `json:"proxyGIDs,omitempty"`
+	ProxyMark uint32   `json:"proxyMark,omitempty"` // socket mark; 0: none
 
-	IncludeOutboundRanges Ranges
-	ExcludeOutboundRanges []netip.Prefix
-	IncludeOutboundPorts  []uint16 // redirected whatever the range says
-	ExcludeOutboundPorts  []uint16
-	IncludeInboundPorts   Ports
-	ExcludeInboundPorts   []uint16
-	ExcludeInterfaces     []string
+	IncludeOutboundRanges Ranges         `json:"includeOutboundRanges,omitzero"`
+	ExcludeOutboundRanges []netip.Prefix `json:"excludeOutboundRanges,omitempty"`
+	IncludeOutboundPorts  []uint16       `json:"includeOutboundPorts,omitempty"` // redirected whatever the range says
+	ExcludeOutboundPorts  []uint16       `json:"excludeOutboundPorts,omitempty"`
+	IncludeInboundPorts   Ports          `json:"includeInboundPorts,omitzero"`
+	ExcludeInboundPorts   []uint16       `json:"excludeInboundPorts,omitempty"`
+	ExcludeInterfaces     []string       `json:"excludeInterfaces,omitempty"`
 
-	DNSCapture  bool
-	Nameservers []netip.Addr // whose questions are taken; empty: all
+	DNSCapture  bool         `json:"dnsCapture,omitempty"`
+	Nameservers []netip.Addr `json:"nameservers,omitempty"` // whose questions are taken; empty: all
 
-	IPv6 bool // also redirect IPv6
+	IPv6 bool `json:"ipv6,omitempty"` // also redirect IPv6
 }
 
 // Default redirects everything, for a sidecar with Istio's user and group id.

@@ -209,3 +209,21 @@ func protocolNumber(p Protocol) byte {
 	}
 	return unix.IPPROTO_TCP
 }
+
+// Applied reports whether rules of ours are in the calling thread's network namespace.
+func Applied() (bool, error) {
+	conn, err := nftables.New()
+	if err != nil {
+		return false, fmt.Errorf("open nftables: %w", err)
+	}
+	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyIPv4)
+	if err != nil {
+		return false, fmt.Errorf("list tables: %w", err)
+	}
+	for _, t := range tables {
+		if t.Name == tableName {
+			return true, nil
+		}
+	}
+	return false, nil
+}
