@@ -8,4 +8,4 @@ import (
 	"github.com/meshctl/meshctl/internal/meshd"
 )
 
-func main() { os.Exit(meshd.Main(os.Args[1:], os.Stderr)) }
+func main() { os.Exit(meshd.Main(os.Args[1:], os.Stderr, os.Getenv)) }

@@ -18,9 +18,6 @@ import (
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
-// meshConfigMap is the ConfigMap, in the root namespace, whose key "mesh" is the MeshConfig.
-const meshConfigMap = "istio"
-
 // sink puts what sources find into the graph's inputs. Where two sources have an
 // object of one key, the source whose name comes first counts.
 type sink struct {
@@ -116,7 +113,7 @@ func (s *sink) show(k resource.Key, before *resource.Object) (hurry bool) {
 	if now == before {
 		return false
 	}
-	if k.Kind == resource.KindConfigMap && k.Namespace == s.cp.set.MeshConfig.GetRootNamespace() && k.Name == meshConfigMap {
+	if k.Kind == resource.KindConfigMap && k.Namespace == s.cp.set.MeshConfig.GetRootNamespace() && k.Name == s.cp.set.MeshConfigMap {
 		s.showMeshConfig(now)
 	}
 	in := s.cp.inputs.Of(k.Kind)

@@ -19,9 +19,11 @@ import (
 
 // Settings configure a control plane.
 type Settings struct {
-	// MeshConfig is in force until a source brings the ConfigMap istio of the root
-	// namespace; nil means the defaults.
+	// MeshConfig is in force until a source brings the ConfigMap of the root
+	// namespace that has it under the key "mesh"; nil means the defaults.
 	MeshConfig *meshv1.MeshConfig
+	// MeshConfigMap is the name of that ConfigMap; default istio.
+	MeshConfigMap string
 	// ClusterDomain, Cluster and Network default to cluster.local, Kubernetes and "".
 	ClusterDomain, Cluster, Network string
 	// Authenticator finds out who opens a stream; required.
@@ -74,6 +76,9 @@ func (s Settings) withDefaults() (Settings, error) {
 	}
 	if s.MeshConfig == nil {
 		s.MeshConfig = resource.DefaultMeshConfig()
+	}
+	if s.MeshConfigMap == "" {
+		s.MeshConfigMap = "istio"
 	}
 	if s.ClusterDomain == "" {
 		s.ClusterDomain = "cluster.local"

@@ -166,20 +166,32 @@ func LoadOrCreateCA(dir string, o CAOptions) (*CA, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("keep CA: %w", err)
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(ca.key)
+	files, err := ca.Files()
 	if err != nil {
-		return nil, fmt.Errorf("encode CA key: %w", err)
+		return nil, err
 	}
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	if err := os.WriteFile(filepath.Join(dir, "ca-key.pem"), keyPEM, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "ca-key.pem"), files.Key, 0o600); err != nil {
 		return nil, fmt.Errorf("keep CA key: %w", err)
 	}
 	for _, name := range []string{"root-cert.pem", "ca-cert.pem"} {
-		if err := os.WriteFile(filepath.Join(dir, name), ca.roots, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), files.Roots, 0o600); err != nil {
 			return nil, fmt.Errorf("keep CA certificate: %w", err)
 		}
 	}
 	return ca, nil
+}
+
+// Files are the CA's certificates and key, for keeping it. LoadCA takes them.
+func (c *CA) Files() (CAFiles, error) {
+	key, err := x509.MarshalPKCS8PrivateKey(c.key)
+	if err != nil {
+		return CAFiles{}, fmt.Errorf("encode CA key: %w", err)
+	}
+	return CAFiles{
+		Cert:  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.cert.Raw}),
+		Key:   pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
+		Chain: bytes.Clone(c.chain), Roots: bytes.Clone(c.roots),
+	}, nil
 }
 
 // Roots is the PEM bundle that peers must trust.

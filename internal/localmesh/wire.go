@@ -105,8 +105,12 @@ func newDaemon(env *local.NodeEnv, extra Extra) (*daemon, error) {
 	}
 	config := resource.DefaultMeshConfig()
 	config.AccessLogFile = "/dev/stdout" // one machine: whoever runs a mesh here wants to see requests
+	ca, err := meshd.FolderCA(extra.CA)
+	if err != nil {
+		return nil, err
+	}
 	if d.core, err = meshd.NewCore(meshd.Settings{
-		CA: extra.CA, TrustDomain: trustDomain, ClusterDomain: env.Settings.Domain, MeshConfig: config,
+		CA: ca, TrustDomain: trustDomain, ClusterDomain: env.Settings.Domain, MeshConfig: config,
 		Sources: sources, Tokens: d.tokens, Logger: env.Log,
 	}); err != nil {
 		return nil, err

@@ -12,11 +12,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
-	"time"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -25,17 +23,21 @@ import (
 
 	"github.com/meshctl/meshctl/internal/controlplane"
 	"github.com/meshctl/meshctl/internal/identity"
-	"github.com/meshctl/meshctl/internal/version"
 )
 
 // Settings of a Core.
 type Settings struct {
-	// CA is a folder with ca-cert.pem, ca-key.pem and, if needed, root-cert.pem and
-	// cert-chain.pem; empty: a self-signed root that lives as long as the process.
-	CA            string
+	// CA signs; nil: a self-signed root that lives as long as the process.
+	CA            *identity.CA
 	TrustDomain   string // default cluster.local
 	ClusterDomain string // default cluster.local
-	MeshConfig    *meshv1.MeshConfig
+	// Namespace and Account are the control plane's own, part of its identity;
+	// default istio-system and istiod. Its Service is named as its account.
+	Namespace, Account string
+	// Cluster and Network are where it runs; see controlplane.Settings.
+	Cluster, Network string
+	MeshConfig       *meshv1.MeshConfig
+	MeshConfigMap    string
 	// Sources are the names of sources to be heard from before proxies are served.
 	Sources []string
 	// Tokens checks workload tokens; nil: only certificates count.
@@ -53,23 +55,46 @@ type Core struct {
 	keeper *identity.Keeper
 	csr    *identity.Service
 	first  chan struct{}
+	// leaving is set when the process is about to end.
+	leaving atomic.Bool
 }
 
-// Names in the control plane's own certificate.
-var serverNames = []string{"istiod.istio-system.svc", "istiod.istio-system.svc.cluster.local"}
+// withDefaults fills what was left empty.
+func (s Settings) withDefaults() Settings {
+	def := func(v *string, d string) {
+		if *v == "" {
+			*v = d
+		}
+	}
+	def(&s.TrustDomain, "cluster.local")
+	def(&s.ClusterDomain, "cluster.local")
+	def(&s.Namespace, "istio-system")
+	def(&s.Account, "istiod")
+	return s
+}
+
+// serverNames are the names in the control plane's own certificate.
+func (s Settings) serverNames() []string {
+	base := s.Account + "." + s.Namespace + ".svc"
+	names := []string{base, base + "." + s.ClusterDomain}
+	if s.Account != "istiod" { // a revision also answers where it is the default one
+		names = append(names, "istiod."+s.Namespace+".svc", "istiod."+s.Namespace+".svc."+s.ClusterDomain)
+	}
+	return names
+}
 
 // NewCore wires it; each step needs only what is above it.
 func NewCore(s Settings) (*Core, error) {
-	if s.TrustDomain == "" {
-		s.TrustDomain = "cluster.local"
-	}
-	c := &Core{TrustDomain: s.TrustDomain, log: s.Logger.With("component", "meshd"), first: make(chan struct{})}
+	s = s.withDefaults()
+	c := &Core{CA: s.CA, TrustDomain: s.TrustDomain, log: s.Logger.With("component", "meshd"), first: make(chan struct{})}
 	var err error
-	if c.CA, err = loadCA(s.CA, s.TrustDomain); err != nil {
-		return nil, err
+	if c.CA == nil {
+		if c.CA, err = identity.NewSelfSignedCA(identity.CAOptions{Organization: s.TrustDomain}); err != nil {
+			return nil, err
+		}
 	}
-	self := identity.ID{TrustDomain: s.TrustDomain, Namespace: "istio-system", ServiceAccount: "istiod"}
-	c.keeper = &identity.Keeper{ID: self, Logger: c.log, Signer: identity.LocalSigner{CA: c.CA, ID: self, DNSNames: serverNames}}
+	self := identity.ID{TrustDomain: s.TrustDomain, Namespace: s.Namespace, ServiceAccount: s.Account}
+	c.keeper = &identity.Keeper{ID: self, Logger: c.log, Signer: identity.LocalSigner{CA: c.CA, ID: self, DNSNames: s.serverNames()}}
 	c.keeper.OnChange(func(*identity.Workload) {
 		select {
 		case <-c.first:
@@ -84,15 +109,17 @@ func NewCore(s Settings) (*Core, error) {
 	authn = append(authn, identity.CertAuthenticator{TrustDomains: []string{s.TrustDomain}})
 	c.csr = &identity.Service{CA: c.CA, Authn: authn, Logger: c.log}
 	c.ControlPlane, err = controlplane.New(controlplane.Settings{
-		MeshConfig: s.MeshConfig, ClusterDomain: s.ClusterDomain, Authenticator: authn, AllowPlaintext: true,
-		Sources: s.Sources, Logger: s.Logger,
+		MeshConfig: s.MeshConfig, MeshConfigMap: s.MeshConfigMap, ClusterDomain: s.ClusterDomain, Cluster: s.Cluster, Network: s.Network,
+		Authenticator: authn, AllowPlaintext: true, Sources: s.Sources, Logger: s.Logger,
 	})
 	return c, err
 }
 
-func loadCA(dir, trustDomain string) (*identity.CA, error) {
+// FolderCA loads a certificate authority from a folder with ca-cert.pem,
+// ca-key.pem and, if needed, root-cert.pem and cert-chain.pem; "" is nil.
+func FolderCA(dir string) (*identity.CA, error) {
 	if dir == "" {
-		return identity.NewSelfSignedCA(identity.CAOptions{Organization: trustDomain})
+		return nil, nil //nolint:nilnil // Settings.CA may be nil
 	}
 	if _, err := os.Stat(filepath.Join(dir, "ca-cert.pem")); err != nil {
 		return nil, fmt.Errorf("load the certificate authority: %w", err)
@@ -114,6 +141,13 @@ func (c *Core) Run(ctx context.Context) error {
 
 // Ready is closed when the server has its certificate.
 func (c *Core) Ready() <-chan struct{} { return c.first }
+
+// Drain makes the control plane unready and ends its sessions: proxies go to
+// another replica. It returns when they have, or ctx has ended.
+func (c *Core) Drain(ctx context.Context) error {
+	c.leaving.Store(true)
+	return c.ControlPlane.Server().Close(ctx)
+}
 
 // Server is what listens on a port.
 type Server interface{ Stop() }
@@ -147,26 +181,3 @@ func (c *Core) serve(s *grpc.Server, ln net.Listener) Server {
 	}()
 	return s
 }
-
-// ServeMonitoring serves version and readiness (port 15014).
-func (c *Core) ServeMonitoring(ln net.Listener) Server {
-	m := http.NewServeMux()
-	m.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintln(w, strings.TrimPrefix(version.Get(), "v"))
-	})
-	m.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		select {
-		case <-c.ControlPlane.Ready():
-		default:
-			http.Error(w, "sources have not been read yet", http.StatusServiceUnavailable)
-		}
-	})
-	srv := &http.Server{Handler: m, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = srv.Serve(ln) }()
-	return httpServer{srv}
-}
-
-type httpServer struct{ s *http.Server }
-
-// Stop ends the server and its connections.
-func (h httpServer) Stop() { _ = h.s.Close() }

@@ -25,8 +25,14 @@ type options struct {
 	debug             bool
 }
 
-// Main is the program meshd: a control plane on files. It returns the exit code.
-func Main(args []string, stderr io.Writer) int {
+// Main is the program meshd: a control plane on files, or with the word discovery
+// one for the cluster it runs in. It returns the exit code.
+func Main(args []string, stderr io.Writer, getenv func(string) string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if len(args) > 0 && args[0] == "discovery" {
+		return mainDiscovery(ctx, args[1:], stderr, getenv)
+	}
 	var o options
 	fs := flag.NewFlagSet("meshd", flag.ContinueOnError)
 	fs.SetOutput(stderr)
@@ -48,11 +54,9 @@ func Main(args []string, stderr io.Writer) int {
 		return 64
 	}
 	if fs.NArg() > 0 || len(o.files) == 0 {
-		_, _ = fmt.Fprintln(stderr, "error: meshd needs resources\ntry:   meshd --files FOLDER")
+		_, _ = fmt.Fprintln(stderr, "error: meshd needs resources\ntry:   meshd --files FOLDER\n       meshd discovery, in a cluster or with --kubeconfig FILE")
 		return 64
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
 	if err := run(ctx, o, stderr); err != nil && !errors.Is(err, context.Canceled) {
 		_, _ = fmt.Fprintln(stderr, "error:", err)
 		return 1
@@ -72,7 +76,11 @@ func run(ctx context.Context, o options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	set := Settings{CA: o.ca, TrustDomain: o.trustDomain, Sources: []string{src.Name()}, Logger: log}
+	ca, err := FolderCA(o.ca)
+	if err != nil {
+		return err
+	}
+	set := Settings{CA: ca, TrustDomain: o.trustDomain, Sources: []string{src.Name()}, Logger: log}
 	if o.meshConfig != "" {
 		b, err := os.ReadFile(o.meshConfig)
 		if err != nil {

@@ -28,7 +28,7 @@ type program func(args []string) int
 func programs() map[string]program {
 	return map[string]program{
 		"meshproxy": func(args []string) int { return agent.Main(args, version.Get()) },
-		"meshd":     func(args []string) int { return meshd.Main(args, os.Stderr) },
+		"meshd":     func(args []string) int { return meshd.Main(args, os.Stderr, os.Getenv) },
 		"bookinfo":  func(args []string) int { return app.Main(args, os.Stdout, os.Stderr, os.Getenv) },
 	}
 }

@@ -57,16 +57,16 @@ func typed(k kind, o runtime.Object) (*item, error) {
 		return it, nil
 	}
 	obj, err := resource.FromKube(small)
-	if err != nil {
-		it.findings = []diag.Diagnostic{{
-			Code: resource.CodeSchema, Severity: diag.Error, Message: err.Error(), Effect: "the object is not used",
-			Object: diag.Object{Kind: k.kind.Kind, Namespace: m.GetNamespace(), Name: m.GetName()},
-		}}
-		return it, nil //nolint:nilerr // it is a finding
+	if err == nil {
+		obj.Raw = nil // it is not what the user wrote, and it doubles the memory
+		it.object = obj
+		return it, nil
 	}
-	obj.Raw = nil // it is not what the user wrote, and it doubles the memory
-	it.object = obj
-	return it, nil
+	it.findings = []diag.Diagnostic{{
+		Code: resource.CodeSchema, Severity: diag.Error, Message: err.Error(), Effect: "the object is not used",
+		Object: diag.Object{Kind: k.kind.Kind, Namespace: m.GetNamespace(), Name: m.GetName()},
+	}}
+	return it, nil //nolint:nilerr // the finding says it
 }
 
 // custom decodes and validates an object as if it had been read from a file.

@@ -69,13 +69,13 @@ func New() *API {
 	core("secrets", "Secret", true)
 	core("configmaps", "ConfigMap", true)
 	core("events", "Event", true)
-	a.kinds = append(a.kinds,
-		resourceKind{"discovery.k8s.io", "endpointslices", "EndpointSlice", []string{"v1"}, true},
-		resourceKind{"coordination.k8s.io", "leases", "Lease", []string{"v1"}, true},
-		resourceKind{"apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition", []string{"v1"}, false},
-		resourceKind{"admissionregistration.k8s.io", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", []string{"v1"}, false},
-		resourceKind{"admissionregistration.k8s.io", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", []string{"v1"}, false},
-	)
+	a.kinds = append(a.kinds, []resourceKind{
+		{"discovery.k8s.io", "endpointslices", "EndpointSlice", []string{"v1"}, true},
+		{"coordination.k8s.io", "leases", "Lease", []string{"v1"}, true},
+		{"apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition", []string{"v1"}, false},
+		{"admissionregistration.k8s.io", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", []string{"v1"}, false},
+		{"admissionregistration.k8s.io", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", []string{"v1"}, false},
+	}...)
 	return a
 }
 

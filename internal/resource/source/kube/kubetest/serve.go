@@ -1,6 +1,7 @@
 package kubetest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // request is what a path asks for.
@@ -19,6 +22,8 @@ type request struct {
 	name      string
 	status    bool
 	metaOnly  bool // the client wants metadata alone
+	fields    string
+	labels    string
 }
 
 // ServeHTTP implements http.Handler.
@@ -39,6 +44,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req.metaOnly = strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadata")
+	req.fields, req.labels = r.URL.Query().Get("fieldSelector"), r.URL.Query().Get("labelSelector")
 	verb := verbOf(r, req)
 	a.mu.Lock()
 	a.calls[verb+" "+req.kind.plural]++
@@ -52,7 +58,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "watch":
 		a.watch(w, r, req)
 	case "list":
-		a.list(w, r, req)
+		a.list(w, req)
 	default:
 		a.change(w, r, req, verb)
 	}
@@ -122,33 +128,35 @@ func (req request) as(o Object) Object {
 	return o
 }
 
-// takes reports whether an object is in the namespace and has the fields asked for.
-func (req request) takes(o Object, selector string) bool {
+// takes reports whether an object is in the namespace and has the fields and
+// labels asked for, all of the form name=value.
+func (req request) takes(o Object) bool {
 	m := sub(o, "metadata")
 	if o == nil || req.namespace != "" && str(m, "namespace") != req.namespace {
 		return false
 	}
-	for term := range strings.SplitSeq(selector, ",") {
-		name, want, ok := strings.Cut(term, "=")
-		if !ok {
-			continue
-		}
-		have := str(o, name)
+	return has(req.fields, func(name string) string {
 		if field, ok := strings.CutPrefix(name, "metadata."); ok {
-			have = str(m, field)
+			return str(m, field)
 		}
-		if have != strings.TrimPrefix(want, "=") {
+		return str(o, name)
+	}) && has(req.labels, func(name string) string { return str(sub(m, "labels"), name) })
+}
+
+func has(selector string, value func(name string) string) bool {
+	for term := range strings.SplitSeq(selector, ",") {
+		if name, want, ok := strings.Cut(term, "="); ok && value(name) != strings.TrimPrefix(want, "=") {
 			return false
 		}
 	}
 	return true
 }
 
-func (a *API) list(w http.ResponseWriter, r *http.Request, req request) {
+func (a *API) list(w http.ResponseWriter, req request) {
 	a.mu.Lock()
 	items := []Object{}
 	for _, name := range slices.Sorted(maps.Keys(a.objects[req.kind.key()])) {
-		if o := a.objects[req.kind.key()][name]; req.takes(o, r.URL.Query().Get("fieldSelector")) {
+		if o := a.objects[req.kind.key()][name]; req.takes(o) {
 			items = append(items, req.as(o))
 		}
 	}
@@ -161,10 +169,10 @@ func (a *API) list(w http.ResponseWriter, r *http.Request, req request) {
 }
 
 func (a *API) change(w http.ResponseWriter, r *http.Request, req request, verb string) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	var in Object
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err == nil && len(body) > 0 && verb != "delete" {
-		err = json.Unmarshal(body, &in)
+		in, err = decode(body)
 	}
 	if err != nil {
 		fail(w, http.StatusBadRequest, "BadRequest", err.Error())
@@ -205,6 +213,22 @@ func (a *API) change(w http.ResponseWriter, r *http.Request, req request, verb s
 		}
 		reply(w, http.StatusOK, req.as(a.put(req.kind, req.key(), merge(old, in))))
 	}
+}
+
+// decode reads JSON, or the protobuf of Kubernetes' own kinds.
+func decode(body []byte) (Object, error) {
+	if bytes.HasPrefix(body, []byte("k8s\x00")) {
+		o, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil)
+		if err == nil {
+			body, err = json.Marshal(o)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	var in Object
+	err := json.Unmarshal(body, &in)
+	return in, err
 }
 
 // merge is a JSON merge patch.

@@ -13,14 +13,14 @@ import (
 func (a *API) watch(w http.ResponseWriter, r *http.Request, req request) {
 	q := r.URL.Query()
 	after, _ := strconv.ParseUint(q.Get("resourceVersion"), 10, 64)
-	out := &stream{w: w, req: req, selector: q.Get("fieldSelector")}
+	out := &stream{w: w, req: req}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	a.mu.Lock()
 	if q.Get("sendInitialEvents") == "true" {
 		after = a.version
 		for _, name := range slices.Sorted(maps.Keys(a.objects[req.kind.key()])) {
-			if o := a.objects[req.kind.key()][name]; req.takes(o, out.selector) {
+			if o := a.objects[req.kind.key()][name]; req.takes(o) {
 				out.send("ADDED", req.as(o))
 			}
 		}
@@ -55,9 +55,8 @@ func (a *API) watch(w http.ResponseWriter, r *http.Request, req request) {
 
 // stream writes the events of one watch.
 type stream struct {
-	w        http.ResponseWriter
-	req      request
-	selector string
+	w   http.ResponseWriter
+	req request
 }
 
 // event tells of a change as far as it is in what was asked for.
@@ -65,7 +64,7 @@ func (s *stream) event(e event) {
 	if e.kind.key() != s.req.kind.key() {
 		return
 	}
-	was, is := s.req.takes(e.previous, s.selector), e.what != "DELETED" && s.req.takes(e.object, s.selector)
+	was, is := s.req.takes(e.previous), e.what != "DELETED" && s.req.takes(e.object)
 	switch {
 	case was && is:
 		s.send("MODIFIED", s.req.as(e.object))

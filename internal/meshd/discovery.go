@@ -1,0 +1,199 @@
+package meshd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	"github.com/meshctl/meshctl/internal/resource/source/kube"
+)
+
+// Leases of the writers.
+const (
+	leaseRootCerts = "istio-leader"
+	leaseWebhooks  = "istio-webhooks-leader" // one for each revision
+)
+
+// discovery is the control plane of a cluster.
+type discovery struct {
+	o      discoveryOptions
+	log    *slog.Logger
+	client kubernetes.Interface
+	core   *Core
+	source *kube.Source
+}
+
+// runDiscovery serves until ctx ends and sessions are drained. In order: the API
+// server, what the start depends on (mesh config, certificate authority), the
+// core, and then everything at once: source, ports, and the writers of the
+// replica that is elected.
+func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) error {
+	klog.SetSlogLogger(log.With("component", "client"))
+	ctx = klog.NewContext(ctx, logr.FromSlogHandler(log.With("component", "client").Handler()))
+	config, err := clientConfig(o.kubeconfig)
+	if err != nil {
+		return err
+	}
+	d := &discovery{o: o, log: log.With("component", "meshd")}
+	if d.client, err = kubernetes.NewForConfig(config); err != nil {
+		return fmt.Errorf("make a client of the cluster: %w", err)
+	}
+	if d.source, err = kube.New(kube.Options{
+		Config: config, Cluster: o.cluster, Namespace: o.namespace, MeshConfigMap: o.revisioned("istio"), Revision: o.revision, Logger: log,
+	}); err != nil {
+		return err
+	}
+	set, err := d.settings(ctx, log)
+	if err != nil {
+		return err
+	}
+	if d.core, err = NewCore(set); err != nil {
+		return err
+	}
+	return d.run(ctx)
+}
+
+// clientConfig leads to the cluster. The limits on requests are for the writers;
+// following objects takes hardly any.
+func clientConfig(kubeconfig string) (*rest.Config, error) {
+	var config *rest.Config
+	var err error
+	if kubeconfig != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
+	} else {
+		config, err = rest.InClusterConfig()
+	}
+	if errors.Is(err, rest.ErrNotInCluster) {
+		return nil, errors.New("this process does not run in a cluster: give --kubeconfig FILE, or --files FOLDER to run without one")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %w", err)
+	}
+	config.UserAgent = "meshd"
+	config.QPS, config.Burst = 50, 100
+	return config, nil
+}
+
+// run starts what serves and writes, and ends it in the order that clients notice
+// least: writers first, so that another replica takes over; then readiness, a
+// moment later the sessions; then the rest.
+func (d *discovery) run(ctx context.Context) error {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	writing, stopWriting := context.WithCancel(ctx)
+	defer stopWriting()
+	failed := make(chan error, 8)
+	var running sync.WaitGroup
+	start := func(ctx context.Context, run func(context.Context) error) {
+		running.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				failed <- err
+			}
+		})
+	}
+	start(work, d.core.Run)
+	select {
+	case <-d.core.Ready():
+	case err := <-failed:
+		return err
+	}
+	stop, err := d.listen(work)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	start(work, func(ctx context.Context) error { return d.source.Run(ctx, d.core.ControlPlane.Sink()) })
+	d.write(func(lease string, work func(context.Context)) {
+		e := elections{client: d.client, namespace: d.o.namespace, identity: d.o.pod, log: d.log}
+		start(writing, func(ctx context.Context) error { return e.lead(ctx, lease, work) })
+	})
+	select {
+	case <-ctx.Done():
+		err = d.end()
+	case err = <-failed:
+	}
+	stopWriting()
+	cancel()
+	stop()
+	running.Wait()
+	return err
+}
+
+// write starts the writers, each under its Lease.
+func (d *discovery) write(lead func(lease string, work func(context.Context))) {
+	certs := &rootCerts{client: d.client, roots: d.core.CA.Roots, log: d.log}
+	lead(leaseRootCerts, certs.run)
+	if d.o.webhook != "" {
+		b := &bundles{client: d.client, namespace: d.o.namespace, revision: d.o.revision, roots: d.core.CA.Roots, log: d.log}
+		lead(d.o.revisioned(leaseWebhooks), b.run)
+	}
+}
+
+// end drains what is served.
+func (d *discovery) end() error {
+	d.log.Info("ending", "drain", d.o.drain.String())
+	d.core.leaving.Store(true)
+	t := time.NewTimer(d.o.drain)
+	defer t.Stop()
+	<-t.C
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := d.core.Drain(ctx); err != nil {
+		d.log.Warn("not all sessions have ended", "err", err)
+	}
+	return nil
+}
+
+// listen opens all ports; the result closes them.
+func (d *discovery) listen(ctx context.Context) (func(), error) {
+	var servers []Server
+	stop := sync.OnceFunc(func() {
+		for _, s := range servers {
+			s.Stop()
+		}
+	})
+	for _, p := range []struct {
+		addr  string
+		serve func(net.Listener) Server
+	}{
+		{d.o.monitoring, d.core.ServeMonitoring},
+		{d.o.secure, d.core.ServeSecure},
+		{d.o.plain, d.core.ServePlain},
+		{d.o.webhook, func(ln net.Listener) Server { return d.core.ServeWebhooks(ln, d.webhooks()) }},
+	} {
+		if p.addr == "" {
+			continue
+		}
+		var lc net.ListenConfig
+		ln, err := lc.Listen(ctx, "tcp", p.addr)
+		if err != nil {
+			stop()
+			return nil, fmt.Errorf("listen on %s: %w", p.addr, err)
+		}
+		servers = append(servers, p.serve(ln))
+		d.log.InfoContext(ctx, "listening", "addr", ln.Addr().String())
+	}
+	return stop, nil
+}
+
+// webhooks are what the API server calls.
+func (d *discovery) webhooks() http.Handler {
+	m := http.NewServeMux()
+	m.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		if err := d.core.readiness(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		}
+	})
+	return m
+}

@@ -1,0 +1,180 @@
+package meshd
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/meshctl/meshctl/internal/resource/source/kube/kubetest"
+)
+
+// roots is the root certificate as pods of a namespace mount it, "" before it is there.
+func (c *testCluster) roots(namespace string) string {
+	data, _ := c.Get("", "configmaps", namespace, rootConfigMap)["data"].(kubetest.Object)
+	root, _ := data[rootKey].(string)
+	return root
+}
+
+func (c *testCluster) bundle(plural, name string) string {
+	hooks, _ := c.Get("admissionregistration.k8s.io", plural, "", name)["webhooks"].([]any)
+	if len(hooks) == 0 {
+		return ""
+	}
+	config, _ := hooks[0].(kubetest.Object)["clientConfig"].(kubetest.Object)
+	text, _ := config["caBundle"].(string)
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+const shop = `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}`
+
+// From an empty cluster to a pod that is served: certificate authority, root
+// certificate, webhooks, a token, and the pod's view of a Service.
+func TestDiscoveryServesACluster(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t)
+	c.apply(t, shop,
+		`{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"shop","name":"reviews"},"spec":{"clusterIP":"10.1.0.1","ports":[{"name":"http","port":9080}]}}`,
+		`{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"shop","name":"p1"},"spec":{"serviceAccountName":"buyer"}}`,
+		`{"apiVersion":"admissionregistration.k8s.io/v1","kind":"MutatingWebhookConfiguration","metadata":{"name":"istio-sidecar-injector",
+		  "labels":{"app":"sidecar-injector","istio.io/rev":"default"}},"webhooks":[{"name":"a","clientConfig":{"service":{"namespace":"istio-system","name":"istiod"}}}]}`,
+		`{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingWebhookConfiguration","metadata":{"name":"istio-validator-istio-system",
+		  "labels":{"app":"istiod","istio.io/rev":"default"}},"webhooks":[{"name":"a","clientConfig":{"service":{"namespace":"istio-system","name":"istiod"}}}]}`,
+		`{"apiVersion":"admissionregistration.k8s.io/v1","kind":"MutatingWebhookConfiguration","metadata":{"name":"theirs",
+		  "labels":{"app":"sidecar-injector","istio.io/rev":"other"}},"webhooks":[{"name":"a","clientConfig":{"service":{"namespace":"istio-system","name":"istiod"}}}]}`,
+	)
+	r := c.start(t, nil)
+	r.ready(t)
+	r.until(t, "the root certificate in every namespace", func() bool { return c.roots("shop") != "" && c.roots("istio-system") != "" })
+	root := c.roots("shop")
+	r.until(t, "the root certificate in the webhooks", func() bool {
+		return c.bundle("mutatingwebhookconfigurations", "istio-sidecar-injector") == root &&
+			c.bundle("validatingwebhookconfigurations", "istio-validator-istio-system") == root
+	})
+	if c.bundle("mutatingwebhookconfigurations", "theirs") != "" {
+		t.Error("the webhook of another revision was changed")
+	}
+	stream := r.ads(t, []byte(root), "p1", tokenOf(t, "buyer", "p1", []string{"istio-ca"}, time.Now().Add(time.Hour)))
+	res, err := stream.Recv()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, r.logs)
+	}
+	var names []string
+	for _, x := range res.Resources {
+		names = append(names, x.Name)
+	}
+	if !slices.Contains(names, "outbound|9080||reviews.shop.svc.cluster.local") {
+		t.Errorf("clusters are %v", names)
+	}
+	if _, text := r.get(t, "/metrics"); !strings.Contains(text, "pilot_services 1") || !strings.Contains(text, "go_goroutines") {
+		t.Errorf("metrics are %s", text)
+	}
+}
+
+// A namespace that appears gets the root certificate, and one that lost it gets it back.
+func TestRootCertificateIsKept(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t)
+	r := c.start(t, nil)
+	r.ready(t)
+	c.apply(t, shop)
+	r.until(t, "the root certificate of a new namespace", func() bool { return c.roots("shop") != "" })
+	c.Delete("", "configmaps", "shop", rootConfigMap)
+	r.until(t, "its return", func() bool { return c.roots("shop") != "" })
+	c.apply(t, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"namespace":"shop","name":"`+rootConfigMap+`"},"data":{"`+rootKey+`":"forged"}}`)
+	r.until(t, "its repair", func() bool { return c.roots("shop") != "forged" })
+}
+
+// Who cannot prove to be the pod is not served.
+func TestDiscoveryRefuses(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t)
+	c.apply(t, shop, `{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"shop","name":"p1"},"spec":{"serviceAccountName":"buyer"}}`)
+	r := c.start(t, nil)
+	r.ready(t)
+	r.until(t, "the root certificate", func() bool { return c.roots("shop") != "" })
+	later := time.Now().Add(time.Hour)
+	for name, token := range map[string]string{
+		"nonsense":         "nonsense",
+		"another audience": tokenOf(t, "buyer", "p1", "vault", later),
+		"expired":          tokenOf(t, "buyer", "p1", "istio-ca", time.Now().Add(-time.Hour)),
+		"another pod":      tokenOf(t, "buyer", "p2", "istio-ca", later),
+		"another account":  tokenOf(t, "seller", "p1", "istio-ca", later),
+		"not ours":         "x." + strings.Split(tokenOf(t, "a", "b", "istio-ca", later), ".")[1] + ".forged",
+	} {
+		_, err := r.ads(t, []byte(c.roots("shop")), "p1", token).Recv()
+		if status.Code(err) != codes.PermissionDenied {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := c.Calls("create", "tokenreviews"); n != 3 {
+		t.Errorf("the API server was asked for %d tokens, want the 3 that could be ours", n)
+	}
+}
+
+// Replicas that start at once have one certificate authority, and one of them writes.
+func TestReplicasShareTheAuthority(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t)
+	c.apply(t, shop)
+	var all []*replica
+	for range 3 {
+		all = append(all, c.start(t, nil))
+	}
+	for _, r := range all {
+		r.ready(t)
+	}
+	all[0].until(t, "the root certificate", func() bool { return c.roots("shop") != "" })
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(c.roots("shop")))
+	for _, r := range all {
+		conn, err := tls.Dial("tcp", r.o.webhook, &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: "istiod.istio-system.svc"})
+		if err != nil {
+			t.Errorf("the webhook's certificate: %v", err)
+			continue
+		}
+		conn.Close()
+	}
+	holder := func() string {
+		spec, _ := c.Get("coordination.k8s.io", "leases", "istio-system", leaseRootCerts)["spec"].(kubetest.Object)
+		id, _ := spec["holderIdentity"].(string)
+		return id
+	}
+	first := holder()
+	for _, r := range all {
+		if r.o.pod == first {
+			if err := r.stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	all[0].until(t, "another writer", func() bool { return holder() != "" && holder() != first })
+}
+
+// A mesh config that is broken is waited out: its trust domain is unknown.
+func TestBrokenMeshConfigAtStart(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t)
+	config := func(text string) string {
+		return `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"namespace":"istio-system","name":"istio-canary"},"data":{"mesh":"` + text + `"}}`
+	}
+	c.apply(t, config("trustDoman: td"))
+	r := c.start(t, func(o *discoveryOptions) { o.revision = "canary" })
+	r.until(t, "the reason in the log", func() bool { return strings.Contains(r.logs.String(), "trustDoman") })
+	if code, _ := r.get(t, "/ready"); code == http.StatusOK {
+		t.Error("ready with a broken mesh config")
+	}
+	c.apply(t, config("trustDomain: td"))
+	r.ready(t)
+}

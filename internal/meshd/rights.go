@@ -1,0 +1,46 @@
+package meshd
+
+import (
+	"github.com/meshctl/meshctl/internal/resource/source/kube"
+)
+
+// Right is what the control plane may do to some kinds in a cluster: the rule of
+// a ClusterRole, or of a Role in the root namespace.
+type Right struct {
+	Group     string
+	Resources []string
+	Names     []string // empty: every object
+	Verbs     []string
+	Root      bool // in the root namespace only
+	Why       string
+}
+
+// Rights are all rights that `meshd discovery` needs, no more and no less: the
+// chart grants exactly these. revision is the control plane's.
+func Rights(revision string) []Right {
+	o := discoveryOptions{revision: revision}
+	read := []string{"get", "list", "watch"}
+	var out []Right
+	for _, r := range kube.Rights() {
+		out = append(out, Right{
+			Group: r.Group, Resources: r.Resources, Names: r.Names, Verbs: read, Root: r.Namespace == kube.Root,
+			Why: "what the mesh is made of",
+		})
+	}
+	return append(out,
+		Right{Group: "authentication.k8s.io", Resources: []string{"tokenreviews"}, Verbs: []string{"create"}, Why: "whose a token is"},
+		Right{Resources: []string{"configmaps"}, Names: []string{rootConfigMap}, Verbs: []string{"get", "list", "watch", "patch"}, Why: "the root certificate in every namespace"},
+		Right{Resources: []string{"configmaps"}, Verbs: []string{"create"}, Why: "the root certificate in a new namespace"},
+		Right{
+			Group: "admissionregistration.k8s.io", Resources: []string{"mutatingwebhookconfigurations", "validatingwebhookconfigurations"},
+			Verbs: []string{"get", "list", "watch", "update"}, Why: "the root certificate in the webhooks of this revision",
+		},
+		Right{Resources: []string{"secrets"}, Names: []string{secretGiven, secretOwn}, Verbs: []string{"get"}, Root: true, Why: "the certificate authority"},
+		Right{Resources: []string{"secrets"}, Verbs: []string{"create"}, Root: true, Why: "a certificate authority where none was given"},
+		Right{
+			Group: "coordination.k8s.io", Resources: []string{"leases"}, Names: []string{leaseRootCerts, o.revisioned(leaseWebhooks)},
+			Verbs: []string{"get", "update"}, Root: true, Why: "which replica writes",
+		},
+		Right{Group: "coordination.k8s.io", Resources: []string{"leases"}, Verbs: []string{"create"}, Root: true, Why: "the first election"},
+	)
+}
