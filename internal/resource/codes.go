@@ -25,6 +25,9 @@ const (
 	CodeDuplicate = "MSH0104"
 	// CodeLastGood: an edit is broken, the version before it stays in force.
 	CodeLastGood = "MSH0105"
+	// CodeFailClosed: a policy is broken and has no last good version; what stands
+	// in for it refuses.
+	CodeFailClosed = "MSH0107"
 	// CodeSource: a file or folder cannot be read.
 	CodeSource = "MSH0106"
 )

@@ -25,6 +25,9 @@ type Document struct {
 	Object      *Object
 	Pos         diag.Pos
 	Diagnostics []diag.Diagnostic
+	// tree and text are what StandIn reads of a broken document; one is nil.
+	tree *node
+	text []byte
 	// Foreign is true for an object without apiVersion and kind: most likely
 	// another tool's file rather than a mistake.
 	Foreign bool
@@ -64,7 +67,9 @@ func DecodeDocuments(file string, data []byte, opts Options) []Document {
 		switch {
 		case root == nil:
 			for _, e := range errs {
-				d.docs = append(d.docs, d.broken(*e))
+				doc := d.broken(*e)
+				doc.Key.Namespace, doc.text = d.namespace, c.text
+				d.docs = append(d.docs, doc)
 			}
 		case root.kind == nullNode && len(errs) == 0:
 		default:
@@ -132,7 +137,7 @@ func (d *decoder) document(root *node, errs []*syntaxError, depth int) {
 		return
 	}
 	r := &reporter{file: d.file}
-	doc := Document{Pos: r.posOf(root.pos)}
+	doc := Document{Pos: r.posOf(root.pos), tree: root}
 	for _, e := range errs {
 		r.add(e.diagnostic(), e.pos)
 	}

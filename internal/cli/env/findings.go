@@ -1,6 +1,8 @@
 package env
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -17,6 +19,16 @@ func (e *Env) SayFindings(ds []diag.Diagnostic) {
 	for _, d := range ds {
 		e.IO.Sayf("%s", findingText(d, e.IO.ErrPaint, width))
 	}
+}
+
+// Wrong is what is wrong with a mesh's configuration at the moment: errors and
+// warnings of the control plane, as far as it answers.
+func (m *Mesh) Wrong(ctx context.Context) []diag.Diagnostic {
+	ds, err := m.API.Diagnostics(ctx)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(ds, func(d diag.Diagnostic) bool { return d.Severity == diag.Info })
 }
 
 // PrintFindings prints findings as data.

@@ -62,6 +62,7 @@ func Run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
+	s.Diagnostics = append(s.Diagnostics, m.Wrong(ctx)...)
 	if o.Format.IsStructured() {
 		err = o.Env.IO.Print(o.Format, stdio.Document{Value: s})
 	} else {

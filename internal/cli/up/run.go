@@ -3,6 +3,7 @@ package up
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -93,7 +94,7 @@ func (o *Options) report(ctx context.Context, m *env.Mesh, status api.Status, er
 		// the first request is sent. Those that do not answer in time show in ps.
 		_ = m.API.Wait(ctx, settle)
 	}
-	o.sayFindings(status.Diagnostics)
+	o.sayFindings(slices.Concat(status.Diagnostics, m.Wrong(ctx)))
 	printSummary(ctx, o.Env, m, status)
 	if late != nil {
 		e := exit.New(exit.Timeout, "mesh %q runs, but not everything in it is ready after %s", o.Name, late.Timeout)

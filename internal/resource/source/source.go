@@ -11,7 +11,8 @@
 //  3. Report replaces all findings of the source that reported before: what is
 //     no longer reported is no longer wrong.
 //  4. A broken object never replaces a good one: its last good version stays in
-//     force, and a finding (MSH0105) says so.
+//     force, and a finding (MSH0105) says so. A policy that never was good is
+//     replaced by one that refuses (resource.Document.StandIn, MSH0107).
 package source
 
 import (

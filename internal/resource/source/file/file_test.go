@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	securityv1beta1 "istio.io/api/security/v1beta1"
+
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/resource/source/file"
@@ -182,6 +184,34 @@ func TestBrokenEditKeepsLastGood(t *testing.T) {
 
 	// emptied: believed at the second look
 	write(t, path, "")
+	s.want(t, "|")
+}
+
+// A policy that is broken from the start refuses until it is repaired; the
+// repaired one, once good, stays in force when it is broken again.
+func TestPolicyBrokenAtTheStartRefuses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	policy := func(name, v, rest string) string {
+		return "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: " + name + ", labels: {v: \"" + v + "\"}}\nspec: {action: " + rest + "\n---\n"
+	}
+	write(t, dir+"/a.yaml", policy("p", "1", "DENI}"))
+	s := run(t, file.Options{Paths: []string{dir}})
+	s.want(t, "AuthorizationPolicy/default/p= | IST0106@a.yaml:4 MSH0107@a.yaml:1")
+	s.mu.Lock()
+	if got := s.objects["AuthorizationPolicy/default/p"].Spec.(*securityv1beta1.AuthorizationPolicy); got.Action != securityv1beta1.AuthorizationPolicy_DENY || len(got.Rules) != 1 {
+		t.Errorf("in force is %v", got)
+	}
+	s.mu.Unlock()
+	write(t, dir+"/a.yaml", policy("p", "2", "ALLOW}"))
+	s.want(t, "AuthorizationPolicy/default/p=2 |")
+	write(t, dir+"/a.yaml", policy("p", "3", "}}"))
+	s.want(t, "AuthorizationPolicy/default/p=2 | MSH0101@a.yaml:4 MSH0105@a.yaml:4")
+	// Another one comes broken; the first is good again.
+	write(t, dir+"/a.yaml", policy("p", "4", "ALLOW}")+policy("q", "4", "DENI}"))
+	s.want(t, "AuthorizationPolicy/default/p=4 AuthorizationPolicy/default/q= | IST0106@a.yaml:9 MSH0107@a.yaml:6")
+	must(t, os.Chmod(dir+"/a.yaml", 0))
+	must(t, os.Remove(dir+"/a.yaml"))
 	s.want(t, "|")
 }
 

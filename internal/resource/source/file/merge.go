@@ -11,7 +11,8 @@ import (
 
 // merge unites the objects of all files. Where two places define the same
 // object, the one first by path and line wins, whatever was read first; text
-// that is good now wins over a version kept from before.
+// that is good now wins over a version kept from before, and that over what stands in
+// for a policy that was never good.
 func merge(files map[string]*fileState) ([]*resource.Object, []diag.Diagnostic) {
 	var objects []*resource.Object
 	var ds []diag.Diagnostic
@@ -29,14 +30,18 @@ func merge(files map[string]*fileState) ([]*resource.Object, []diag.Diagnostic) 
 			ds = append(ds, duplicate(first, o))
 		}
 	}
-	for _, path := range paths {
-		for _, o := range files[path].kept {
-			if _, taken := winners[o.Key]; !taken {
-				winners[o.Key] = o
-				objects = append(objects, o)
+	second := func(of func(*fileState) []*resource.Object) {
+		for _, path := range paths {
+			for _, o := range of(files[path]) {
+				if _, taken := winners[o.Key]; !taken {
+					winners[o.Key] = o
+					objects = append(objects, o)
+				}
 			}
 		}
 	}
+	second(func(f *fileState) []*resource.Object { return f.kept })
+	second(func(f *fileState) []*resource.Object { return f.refusals })
 	return objects, ds
 }
 

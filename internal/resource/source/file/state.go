@@ -20,13 +20,14 @@ type fileState struct {
 
 	objects  []*resource.Object // good, as the text has them
 	kept     []*resource.Object // last good versions of what the text breaks
+	refusals []*resource.Object // what stands in for broken policies that were never good
 	findings []diag.Diagnostic
 	// suspicious: the file had objects and is empty now, which is what a file
 	// looks like while an editor writes it. It is believed at the second look.
 	suspicious bool
 }
 
-// inForce are all objects the file stands for.
+// inForce are all objects the file stands for, as they were written.
 func (f *fileState) inForce() []*resource.Object {
 	if f == nil {
 		return nil
@@ -47,11 +48,11 @@ func (s *Source) refresh(c candidate) *fileState {
 	}
 	next := &fileState{sig: c.sig, racy: isRacy(c.sig, now), text: xxhash.Sum64(data)}
 	if old != nil && old.text == next.text && !old.suspicious && old.sig != (signature{}) {
-		next.objects, next.kept, next.findings = old.objects, old.kept, old.findings
+		next.objects, next.kept, next.refusals, next.findings = old.objects, old.kept, old.refusals, old.findings
 		return next
 	}
 	if old != nil && !old.suspicious && len(bytes.TrimSpace(data)) == 0 && len(old.inForce()) > 0 {
-		next.objects, next.kept, next.findings, next.suspicious = old.objects, old.kept, old.findings, true
+		next.objects, next.kept, next.refusals, next.findings, next.suspicious = old.objects, old.kept, old.refusals, old.findings, true
 		return next
 	}
 	s.decode(c, data, old, next)
@@ -62,6 +63,9 @@ func (s *Source) refresh(c candidate) *fileState {
 // makes the next look read it.
 func unreadable(c candidate, old *fileState, err error) *fileState {
 	next := &fileState{kept: old.inForce()}
+	if old != nil {
+		next.refusals = old.refusals
+	}
 	d := diag.Diagnostic{
 		Code: resource.CodeSource, Severity: diag.Error, Pos: diag.Pos{File: c.path},
 		Message: "cannot be read: " + reason(err), Effect: "nothing is read from it", Fix: "make it readable, or remove it",
@@ -96,7 +100,19 @@ func (s *Source) decode(c candidate, data []byte, old, next *fileState) {
 		}
 		next.objects = append(next.objects, doc.Object)
 	}
-	next.keepLastGood(old, broken)
+	next.refuse(next.keepLastGood(old, broken))
+}
+
+// refuse puts stand-ins in force for the broken policies that have no last good version.
+func (f *fileState) refuse(broken []resource.Document) {
+	for _, doc := range broken {
+		stand, finding := doc.StandIn()
+		if stand == nil || slices.ContainsFunc(f.inForce(), func(o *resource.Object) bool { return o.Key == stand.Key }) {
+			continue
+		}
+		f.refusals = append(f.refusals, stand)
+		f.findings = append(f.findings, finding)
+	}
 }
 
 // keepLastGood decides which objects of the version before stay in force. A
@@ -104,7 +120,9 @@ func (s *Source) decode(c candidate, data []byte, old, next *fileState) {
 // which object a broken document is, all that can no longer be found are kept;
 // when at least its kind is known (an object renamed while being edited), those
 // of that kind. An object that is gone from a text without errors is deleted.
-func (f *fileState) keepLastGood(old *fileState, broken []resource.Document) {
+// Returned are the broken documents for which nothing was kept.
+func (f *fileState) keepLastGood(old *fileState, broken []resource.Document) []resource.Document {
+	kept := make([]bool, len(broken))
 	for _, o := range old.inForce() {
 		if slices.ContainsFunc(f.objects, func(n *resource.Object) bool { return n.Key == o.Key }) {
 			continue
@@ -119,6 +137,7 @@ func (f *fileState) keepLastGood(old *fileState, broken []resource.Document) {
 		if i < 0 {
 			continue
 		}
+		kept[i] = true
 		f.kept = append(f.kept, o)
 		f.findings = append(f.findings, diag.Diagnostic{
 			Code: resource.CodeLastGood, Severity: diag.Warning, Object: o.Ref(), Pos: broken[i].Pos,
@@ -126,6 +145,13 @@ func (f *fileState) keepLastGood(old *fileState, broken []resource.Document) {
 			Effect:  "traffic is handled as before the edit", Fix: "repair the text; it is read again at once",
 		})
 	}
+	var rest []resource.Document
+	for i, doc := range broken {
+		if !kept[i] {
+			rest = append(rest, doc)
+		}
+	}
+	return rest
 }
 
 func countObjects(n int) string {

@@ -18,6 +18,9 @@ type item struct {
 	// object is nil when it is broken, which findings say, or of no interest.
 	object   *resource.Object
 	findings []diag.Diagnostic
+	// standIn refuses in place of a broken policy; refusal says so.
+	standIn *resource.Object
+	refusal diag.Diagnostic
 }
 
 // GetObjectMeta lets client-go find the name.
@@ -85,6 +88,7 @@ func (s *Source) custom(k kind, u *unstructured.Unstructured) (*item, error) {
 	for _, doc := range resource.DecodeDocuments("", raw, resource.Options{}) {
 		it.findings = append(it.findings, doc.Diagnostics...)
 		it.object = doc.Object
+		it.standIn, it.refusal = doc.StandIn()
 	}
 	if it.object != nil {
 		it.findings = append(it.findings, resource.Validate(it.object)...)
@@ -92,6 +96,11 @@ func (s *Source) custom(k kind, u *unstructured.Unstructured) (*item, error) {
 	}
 	if worst, ok := diag.Worst(it.findings); ok && worst == diag.Error {
 		it.object = nil
+	} else {
+		it.standIn = nil
+	}
+	if it.standIn != nil {
+		it.standIn.Pos, it.refusal.Pos = diag.Pos{}, diag.Pos{}
 	}
 	for i := range it.findings {
 		it.findings[i].Pos = diag.Pos{}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	securityv1beta1 "istio.io/api/security/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/meshctl/meshctl/internal/diag"
@@ -80,6 +81,32 @@ func TestBrokenObjectKeepsLastGood(t *testing.T) {
 	}
 	c.apply(t, virtualService("shop/reviews", "ratings"))
 	r.until(t, "the repair", func() bool { return r.objects[good.Key] != good && !about(resource.CodeLastGood) })
+}
+
+func TestPolicyBrokenFromTheStartRefuses(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.define("authorizationpolicies")
+	broken := object("security.istio.io/v1", "AuthorizationPolicy", "shop/closed", `"spec":{"selector":{"matchLabels":{"app":"a"}},"rules":7}`)
+	c.apply(t, broken)
+	r := c.follow(t, Options{})
+	r.until(t, "the first Apply", r.started)
+	k := key(resource.KindAuthorizationPolicy, "shop/closed")
+	denies := func() bool {
+		s, ok := r.objects[k].Spec.(*securityv1beta1.AuthorizationPolicy)
+		return ok && s.Action == securityv1beta1.AuthorizationPolicy_DENY && len(s.Rules) == 1 && s.Selector.MatchLabels["app"] == "a"
+	}
+	if r.objects[k] == nil || !denies() {
+		t.Fatalf("in force:\n%s", r.text())
+	}
+	about := func(code string) bool {
+		return slices.ContainsFunc(r.found, func(d diag.Diagnostic) bool { return d.Code == code && d.Object.Name == "closed" })
+	}
+	r.until(t, "the finding", func() bool { return about(resource.CodeFailClosed) })
+	c.apply(t, object("security.istio.io/v1", "AuthorizationPolicy", "shop/closed", `"spec":{"selector":{"matchLabels":{"app":"a"}}}`))
+	r.until(t, "the repair", func() bool { return !denies() && !about(resource.CodeFailClosed) })
+	c.apply(t, broken)
+	r.until(t, "the last good version", func() bool { return !denies() && about(resource.CodeLastGood) && !about(resource.CodeFailClosed) })
 }
 
 // What nobody in the mesh reads is no event: heartbeats, readiness gates, status.

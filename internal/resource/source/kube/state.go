@@ -33,6 +33,7 @@ type entry struct {
 	object   *resource.Object // in force: the last good version; nil for none
 	from     string           // the watch it came from
 	findings []diag.Diagnostic
+	standsIn bool // object was made to refuse and is no last good version
 }
 
 func newState(name string, sink source.Sink, log *slog.Logger) *state {
@@ -130,6 +131,12 @@ func (s *state) take(id string, it *item, c *change) {
 	old := s.entries[it.key]
 	now := entry{object: it.object, from: id, findings: it.findings}
 	switch {
+	case it.object == nil && it.standIn != nil && (old.object == nil || old.standsIn):
+		now.object, now.standsIn = it.standIn, true
+		now.findings = append(slices.Clip(now.findings), it.refusal)
+		if old.object == nil || old.object.Hash != it.standIn.Hash {
+			c.set = append(c.set, it.standIn)
+		}
 	case it.object == nil && old.object != nil:
 		now.object = old.object
 		now.findings = append(slices.Clip(now.findings), diag.Diagnostic{
