@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -53,6 +54,9 @@ func ProxyFromNode(n NodeInfo) (*Proxy, error) {
 	p.Version = m.text("ISTIO_VERSION")
 	p.Interception = or(m.text("INTERCEPTION_MODE"), InterceptRedirect)
 	p.DNSCapture, p.HTTP10, p.Unprivileged = m.flag("DNS_CAPTURE"), m.flag("HTTP10"), m.flag("UNPRIVILEGED_POD")
+	if err := p.setListening(m); err != nil {
+		return nil, err
+	}
 	if m.flag("MESHCTL_NATIVE") {
 		p.Dialect = DialectNative
 	}
@@ -75,6 +79,25 @@ func (p *Proxy) setAddresses(first string, rest []string) error {
 	}
 	if len(p.IPs) == 0 {
 		return fmt.Errorf("node %q: no address", p.ID)
+	}
+	return nil
+}
+
+// setListening reads where the proxy listens itself.
+func (p *Proxy) setListening(m metadata) error {
+	if s := m.text("HTTP_PROXY_PORT"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 16)
+		if err != nil || n == 0 {
+			return fmt.Errorf("node %q: HTTP_PROXY_PORT %.100q is not a port", p.ID, s)
+		}
+		p.HTTPProxyPort = uint32(n)
+	}
+	if s := m.text("MESHCTL_BOUND"); s != "" {
+		b, err := ParseBound(s)
+		if err != nil {
+			return fmt.Errorf("node %q: MESHCTL_BOUND: %w", p.ID, err)
+		}
+		p.Bound = b
 	}
 	return nil
 }

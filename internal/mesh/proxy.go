@@ -47,6 +47,12 @@ type Proxy struct {
 	Interception   string
 	// DNSCapture: the workload's DNS questions reach the agent.
 	DNSCapture bool
+	// Bound is where the proxy listens itself, without capture; zero: where the
+	// configuration says.
+	Bound Bound
+	// HTTPProxyPort is the port on which the workload finds an HTTP proxy; 0 is the
+	// mesh's (MeshConfig.proxyHttpPort).
+	HTTPProxyPort uint32
 	// HTTP10: plaintext HTTP/1.0 clients are served.
 	HTTP10 bool
 	// Unprivileged: ports below 1024 cannot be bound.

@@ -19,9 +19,13 @@ const codeTaken = "MSH0203"
 // other, and a proxy refuses a second one with the same domain. A host's full name
 // comes before short names and addresses, then the first host wins.
 func (b *planner) settleDomains(hosts []*hostRequest) {
-	owners := make(map[string]string, 4*len(hosts))
+	type name struct {
+		domain string
+		port   uint32 // the same for all, except in the table of an HTTP proxy
+	}
+	owners := make(map[name]string, 4*len(hosts))
 	for _, r := range hosts {
-		owners[r.host] = r.host
+		owners[name{r.host, r.port}] = r.host
 	}
 	for _, r := range hosts {
 		s := b.visible[r.host]
@@ -30,11 +34,11 @@ func (b *planner) settleDomains(hosts []*hostRequest) {
 		}
 		r.without = nil
 		for _, d := range otherDomains(s, b.cfg.ClusterDomain) {
-			if owner, taken := owners[d]; taken && owner != r.host {
+			if owner, taken := owners[name{d, r.port}]; taken && owner != r.host {
 				r.without = append(r.without, d)
 				continue
 			}
-			owners[d] = r.host
+			owners[name{d, r.port}] = r.host
 		}
 		if len(r.without) > 0 {
 			r.seal()
@@ -61,7 +65,10 @@ func (b *Bundle) dropTaken(vh *routev3.VirtualHost, r *hostRequest) {
 		return
 	}
 	vh.Domains = slices.DeleteFunc(vh.Domains, func(d string) bool {
-		name := strings.TrimSuffix(strings.TrimSuffix(d, fmt.Sprintf(":%d", r.port)), ".")
+		for _, port := range []uint32{r.port, mesh.BoundPort(r.port)} { // an HTTP proxy's table has both
+			d = strings.TrimSuffix(d, ":"+portName(port))
+		}
+		name := strings.TrimSuffix(d, ".")
 		return slices.Contains(r.without, strings.Trim(name, "[]"))
 	})
 	f := diag.Diagnostic{

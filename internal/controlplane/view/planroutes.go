@@ -1,10 +1,12 @@
 package view
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
 
+	"github.com/meshctl/meshctl/internal/controlplane/xdsgen"
 	"github.com/meshctl/meshctl/internal/mesh"
 )
 
@@ -16,13 +18,14 @@ func (b *planner) planRoutes(hosts []string) {
 		s := b.visible[h]
 		for _, p := range s.Ports {
 			switch {
+			case p.Protocol.IsHTTP() && b.scope.Node.Bound.IsValid():
+				b.planOwn(h, s, p.Number) // the address tells the service
 			case p.Protocol.IsHTTP():
 				if b.importedOn(p.Number, s) {
 					byPort[p.Number] = append(byPort[p.Number], b.hostRequest(portName(p.Number), p.Number, h, s, b.deciding[h], false))
 				}
 			case p.Protocol == mesh.ProtocolAuto:
-				name := h + ":" + portName(p.Number)
-				b.addRoute(name, p.Number, []*hostRequest{b.hostRequest(name, p.Number, h, s, b.deciding[h], true)})
+				b.planOwn(h, s, p.Number)
 			}
 		}
 	}
@@ -35,6 +38,40 @@ func (b *planner) planRoutes(hosts []string) {
 	for _, port := range slices.Sorted(maps.Keys(byPort)) {
 		b.addRoute(portName(port), port, byPort[port])
 	}
+	b.planHTTPProxy(hosts)
+}
+
+// planOwn plans the routes of one service's port alone.
+func (b *planner) planOwn(host string, s *mesh.Service, port uint32) {
+	name := host + ":" + portName(port)
+	b.addRoute(name, port, []*hostRequest{b.hostRequest(name, port, host, s, b.deciding[host], true)})
+}
+
+// planHTTPProxy plans the routes of the sidecar as an HTTP proxy, where requests
+// for all ports meet. What is not declared as anything else may be HTTP.
+func (b *planner) planHTTPProxy(hosts []string) {
+	if b.scope.Node.HTTPProxyPort == 0 && b.cfg.GetProxyHttpPort() == 0 {
+		return
+	}
+	const name = xdsgen.HTTPProxyRoutes
+	all := map[uint32][]*hostRequest{80: {}} // hosts of virtual services alone are at HTTP's own port
+	for _, h := range hosts {
+		s := b.visible[h]
+		for _, p := range s.Ports {
+			if (p.Protocol.IsHTTP() || p.Protocol == mesh.ProtocolAuto) && b.importedOn(p.Number, s) {
+				all[p.Number] = append(all[p.Number], b.hostRequest(name, p.Number, h, s, b.deciding[h], false))
+			}
+		}
+	}
+	b.addHostsWithoutService(all)
+	var requests []*hostRequest
+	for _, port := range slices.Sorted(maps.Keys(all)) {
+		for _, r := range all[port] {
+			r.route, r.proxied = name, true
+			requests = append(requests, r.seal())
+		}
+	}
+	b.addRoute(name, 0, requests)
 }
 
 func portName(port uint32) string { return strconv.FormatUint(uint64(port), 10) }
@@ -98,7 +135,9 @@ func (b *planner) hostRequest(route string, port uint32, host string, s *mesh.Se
 // addRoute plans a route configuration. A native proxy gets the virtual hosts
 // beside it, each a resource of its own.
 func (b *planner) addRoute(name string, port uint32, hosts []*hostRequest) {
-	slices.SortFunc(hosts, func(x, y *hostRequest) int { return mesh.MoreSpecificHost(x.host, y.host) })
+	slices.SortFunc(hosts, func(x, y *hostRequest) int {
+		return cmp.Or(mesh.MoreSpecificHost(x.host, y.host), cmp.Compare(x.port, y.port))
+	})
 	r := &routeRequest{dialect: b.scope.Dialect, node: b.scope.Node, name: name, port: port, registryOnly: b.out.registryOnly}
 	if b.scope.Dialect == mesh.DialectNative {
 		b.settleDomains(hosts)

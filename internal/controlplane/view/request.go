@@ -75,6 +75,7 @@ type hostRequest struct {
 	service string // key, "" when no service has the host
 	vs      string // key, "" for none
 	sniffed bool
+	proxied bool // requests name the port too (xdsgen.HTTPProxyRoutes)
 	// destinations are the upstreams of the hosts that routes name.
 	destinations map[string]upstream
 	// without are domains that another host of the route configuration has already.
@@ -87,7 +88,7 @@ func (r *hostRequest) Equal(o *hostRequest) bool { return r.id == o.id }
 // seal computes the key, which says everything that the virtual host depends on.
 func (r *hostRequest) seal() *hostRequest {
 	parts := []string{
-		string(r.dialect), nodeKey(r.node), r.route, fmt.Sprint(r.port, r.sniffed), r.host, r.service, r.vs,
+		string(r.dialect), nodeKey(r.node), r.route, fmt.Sprint(r.port, r.sniffed, r.proxied), r.host, r.service, r.vs,
 	}
 	parts = append(parts, destinationParts(r.destinations)...)
 	parts = append(parts, r.without...)

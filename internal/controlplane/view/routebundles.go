@@ -2,7 +2,6 @@ package view
 
 import (
 	"maps"
-	"strconv"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
@@ -39,6 +38,9 @@ func (v *View) hostBundles(requests collection.Collection[*hostRequest]) collect
 // routeHost fetches what the virtual host is made of.
 func (v *View) routeHost(c *collection.Ctx, r *hostRequest) xdsgen.RouteHost {
 	h := xdsgen.RouteHost{Host: r.host}
+	if r.proxied {
+		h.ProxyPort = r.port
+	}
 	if r.service != "" {
 		h.Service, _ = collection.Fetch(c, v.m.Services, r.service)
 	}
@@ -82,13 +84,18 @@ func (v *View) routeBundles(requests collection.Collection[*routeRequest]) colle
 		b.guard(r.name, func() {
 			rc, ds := xdsgen.OutboundRoutes(in)
 			b.Findings = append(b.Findings, ds...)
-			if r.dialect == mesh.DialectNative && len(in.Hosts) == 0 && r.name != strconv.Itoa(int(r.port)) {
+			if r.dialect == mesh.DialectNative && len(in.Hosts) == 0 && r.isOfOneService() {
 				rc.VirtualHosts = nil // the table of one service: its host, which comes by itself, takes everything
 			}
 			b.addRoutes(rc, r.dialect)
 		})
 		return b, true
 	})
+}
+
+// isOfOneService: the table is named after a service and its port.
+func (r *routeRequest) isOfOneService() bool {
+	return r.name != portName(r.port) && r.name != xdsgen.HTTPProxyRoutes
 }
 
 func (b *Bundle) addRoutes(rc *routev3.RouteConfiguration, d mesh.Dialect) {

@@ -61,7 +61,8 @@ func (v *View) scopeOf(c *collection.Ctx, class *Class, cfg *mesh.MeshConfig) *S
 		Dialect: class.Dialect, Locality: class.Locality, Network: class.Network,
 		Node: xdsgen.Node{
 			Type: class.Type, Namespace: class.Namespace, DNSDomain: class.DNSDomain,
-			Interception: class.Interception, HTTP10: class.HTTP10, Labels: map[string]string{},
+			Interception: class.Interception, Bound: class.Bound, HTTPProxyPort: class.HTTPProxyPort,
+			HTTP10: class.HTTP10, Labels: map[string]string{},
 		},
 	}
 	if sc := v.sidecarOf(c, class, cfg); sc != nil {
@@ -75,7 +76,7 @@ func (v *View) scopeOf(c *collection.Ctx, class *Class, cfg *mesh.MeshConfig) *S
 	}
 	s.Telemetry, _ = mesh.EffectiveTelemetry(collection.FetchAll(c, v.m.Telemetry), cfg, v.target(c, class))
 	s.Key = class.Namespace + "/" + digest(
-		string(s.Dialect), class.Namespace, class.DNSDomain, class.Interception, strconv.FormatBool(class.HTTP10),
+		string(s.Dialect), class.Namespace, class.DNSDomain, class.Interception, class.Bound.String(), fmt.Sprint(class.HTTPProxyPort), strconv.FormatBool(class.HTTP10),
 		s.Sidecar, mesh.LabelsKey(s.Node.Labels), s.Locality.String(), s.Network, telemetryKey(s.Telemetry))
 	return s
 }

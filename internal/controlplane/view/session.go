@@ -32,6 +32,8 @@ type Class struct {
 	ServiceAccount string
 	DNSDomain      string
 	Interception   string
+	Bound          mesh.Bound
+	HTTPProxyPort  uint32
 	HTTP10         bool
 	Unprivileged   bool
 	Locality       mesh.Locality
@@ -60,6 +62,7 @@ func classify(p *mesh.Proxy, w *mesh.Workload) *Class {
 	c := &Class{
 		Type: p.Type, Dialect: p.Dialect, Namespace: p.Namespace, Labels: p.Labels,
 		ServiceAccount: p.ServiceAccount, DNSDomain: p.DNSDomain, Interception: p.Interception,
+		Bound: p.Bound, HTTPProxyPort: p.HTTPProxyPort,
 		HTTP10: p.HTTP10, Unprivileged: p.Unprivileged, Locality: p.Locality, Network: p.Network, NamedPorts: p.NamedPorts,
 	}
 	if w != nil {
@@ -75,7 +78,7 @@ func classify(p *mesh.Proxy, w *mesh.Workload) *Class {
 	}
 	c.Key = c.Namespace + "/" + digest(
 		string(c.Type), string(c.Dialect), c.Namespace, mesh.LabelsKey(c.Labels), c.ServiceAccount, c.DNSDomain,
-		c.Interception, fmt.Sprint(c.HTTP10, c.Unprivileged), c.Locality.String(), c.Network, strings.Join(ports, ","))
+		c.Interception, c.Bound.String(), fmt.Sprint(c.HTTPProxyPort, c.HTTP10, c.Unprivileged), c.Locality.String(), c.Network, strings.Join(ports, ","))
 	return c
 }
 

@@ -30,11 +30,11 @@ type rbacStage struct {
 }
 
 // rbacStages are the stages in their order: record, refuse, admit.
-func rbacStages(c Common, p mesh.AuthzPolicies, tcp bool) []rbacStage {
+func rbacStages(c Common, n Node, p mesh.AuthzPolicies, tcp bool) []rbacStage {
 	stages := []rbacStage{
-		{suffix: ".audit", rules: rbacRules(c, p.Audit, rbacv3.RBAC_LOG, tcp)},
-		{suffix: ".deny", rules: rbacRules(c, p.Deny, rbacv3.RBAC_DENY, tcp), shadow: rbacRules(c, p.DryRunDeny, rbacv3.RBAC_DENY, tcp), prefix: dryRunDeny},
-		{rules: rbacRules(c, p.Allow, rbacv3.RBAC_ALLOW, tcp), shadow: rbacRules(c, p.DryRunAllow, rbacv3.RBAC_ALLOW, tcp), prefix: dryRunAllow},
+		{suffix: ".audit", rules: rbacRules(c, n, p.Audit, rbacv3.RBAC_LOG, tcp)},
+		{suffix: ".deny", rules: rbacRules(c, n, p.Deny, rbacv3.RBAC_DENY, tcp), shadow: rbacRules(c, n, p.DryRunDeny, rbacv3.RBAC_DENY, tcp), prefix: dryRunDeny},
+		{rules: rbacRules(c, n, p.Allow, rbacv3.RBAC_ALLOW, tcp), shadow: rbacRules(c, n, p.DryRunAllow, rbacv3.RBAC_ALLOW, tcp), prefix: dryRunAllow},
 	}
 	stages = slices.DeleteFunc(stages, func(s rbacStage) bool { return s.rules == nil && s.shadow == nil })
 	if len(stages) == 1 {
@@ -49,18 +49,18 @@ func rbacStages(c Common, p mesh.AuthzPolicies, tcp bool) []rbacStage {
 }
 
 // httpAuthz makes the filters that judge requests.
-func httpAuthz(c Common, p mesh.AuthzPolicies) []*hcmv3.HttpFilter {
+func httpAuthz(c Common, n Node, p mesh.AuthzPolicies) []*hcmv3.HttpFilter {
 	var out []*hcmv3.HttpFilter
-	for _, s := range rbacStages(c, p, false) {
+	for _, s := range rbacStages(c, n, p, false) {
 		out = append(out, httpFilter(filterRBAC+s.suffix, &httprbacv3.RBAC{Rules: s.rules, ShadowRules: s.shadow, ShadowRulesStatPrefix: s.prefix}))
 	}
 	return out
 }
 
 // tcpAuthz makes the filters that judge connections.
-func tcpAuthz(c Common, p mesh.AuthzPolicies, stat string) []*listenerv3.Filter {
+func tcpAuthz(c Common, n Node, p mesh.AuthzPolicies, stat string) []*listenerv3.Filter {
 	var out []*listenerv3.Filter
-	for _, s := range rbacStages(c, p, true) {
+	for _, s := range rbacStages(c, n, p, true) {
 		out = append(out, networkFilter("envoy.filters.network.rbac"+s.suffix, &netrbacv3.RBAC{
 			Rules: s.rules, ShadowRules: s.shadow, ShadowRulesStatPrefix: s.prefix, StatPrefix: "tcp." + stat,
 		}))
@@ -70,13 +70,13 @@ func tcpAuthz(c Common, p mesh.AuthzPolicies, stat string) []*listenerv3.Filter 
 
 // rbacRules translates policies of one action; nil without any. An ALLOW policy
 // from which no rule is left admits nothing.
-func rbacRules(c Common, policies []*mesh.AuthorizationPolicy, action rbacv3.RBAC_Action, tcp bool) *rbacv3.RBAC {
+func rbacRules(c Common, n Node, policies []*mesh.AuthorizationPolicy, action rbacv3.RBAC_Action, tcp bool) *rbacv3.RBAC {
 	if len(policies) == 0 {
 		return nil
 	}
 	out := &rbacv3.RBAC{Action: action, Policies: map[string]*rbacv3.Policy{}}
 	for _, p := range policies {
-		t := ruleTranslator{Common: c, namespace: p.Origin.Namespace, tcp: tcp, widen: action == rbacv3.RBAC_DENY}
+		t := ruleTranslator{Common: c, bound: n.Bound.IsValid(), namespace: p.Origin.Namespace, tcp: tcp, widen: action == rbacv3.RBAC_DENY}
 		before := len(out.Policies)
 		for i, r := range p.Spec.GetRules() {
 			if x := t.rule(r); x != nil {
@@ -105,6 +105,7 @@ type ruleTranslator struct {
 	Common
 	namespace string // of the policy
 	tcp       bool   // requests are not understood
+	bound     bool   // connections arrive at mesh.BoundPort of the workload's port
 	// widen: a condition that cannot be judged is taken as true, so that what might
 	// have to be denied is. Otherwise the whole rule is left out, so that nothing is
 	// admitted that might not have to be.
@@ -251,7 +252,7 @@ func (t ruleTranslator) operation(o *security.Operation) ([]*rbacv3.Permission, 
 		fields = append(fields, field[*rbacv3.Permission]{values, false, http, match}, field[*rbacv3.Permission]{notValues, true, http, match})
 	}
 	both(o.GetHosts(), o.GetNotHosts(), true, hostIs)
-	both(o.GetPorts(), o.GetNotPorts(), false, portIs)
+	both(o.GetPorts(), o.GetNotPorts(), false, t.portIs)
 	both(o.GetMethods(), o.GetNotMethods(), true, methodIs)
 	both(o.GetPaths(), o.GetNotPaths(), true, pathIs)
 	return judge(t, fields, anyPermission, notPermission)

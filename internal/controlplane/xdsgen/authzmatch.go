@@ -9,6 +9,8 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	uritemplatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/path/match/uri_template/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"github.com/meshctl/meshctl/internal/mesh"
 )
 
 // spiffe is the beginning of every identity.
@@ -201,9 +203,13 @@ func hasPort(host string) bool {
 	return err == nil && (strings.HasSuffix(host[:i], "]") || !strings.Contains(host[:i], ":"))
 }
 
-func portIs(v string) ([]*rbacv3.Permission, bool) {
+func (t ruleTranslator) portIs(v string) ([]*rbacv3.Permission, bool) {
 	n, err := strconv.ParseUint(v, 10, 16)
-	return one(&rbacv3.Permission{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(n)}}), err == nil && n > 0
+	port := uint32(n)
+	if t.bound {
+		port = mesh.BoundPort(port)
+	}
+	return one(&rbacv3.Permission{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: port}}), err == nil && n > 0
 }
 
 func methodIs(v string) ([]*rbacv3.Permission, bool) {

@@ -39,7 +39,7 @@ func (t ruleTranslator) callCondition(key string) (match func(string) ([]*rbacv3
 			return one(&rbacv3.Permission{Rule: &rbacv3.Permission_DestinationIp{DestinationIp: r}}), ok
 		}, true
 	case "destination.port":
-		return portIs, true
+		return t.portIs, true
 	case "connection.sni":
 		return func(v string) ([]*rbacv3.Permission, bool) {
 			m := textOf(v)

@@ -11,8 +11,35 @@ import (
 
 // domainsOf are the names under which clients call a host: the name itself, what
 // the search domains of the client's DNS allow instead, and virtual addresses.
-// The name itself comes first.
+// The name itself comes first. In the table of an HTTP proxy each has its port.
 func domainsOf(h RouteHost, dnsDomain string) []string {
+	names := namesOf(h, dnsDomain)
+	if h.ProxyPort == 0 {
+		return names
+	}
+	var out []string
+	for _, n := range names {
+		out = append(out, hostPort(n, h.ProxyPort))
+		if h.ProxyPort == 80 {
+			out = append(out, n) // a client need not name HTTP's own port
+		}
+		// Variables of Kubernetes' style name the port on which the proxy listens itself.
+		if bound := mesh.BoundPort(h.ProxyPort); bound != h.ProxyPort && !hasServicePort(h.Service, bound) {
+			out = append(out, hostPort(n, bound))
+		}
+	}
+	return out
+}
+
+func hasServicePort(s *mesh.Service, port uint32) bool {
+	if s == nil {
+		return false
+	}
+	_, ok := s.Port(port)
+	return ok
+}
+
+func namesOf(h RouteHost, dnsDomain string) []string {
 	host := h.Host
 	if h.Service != nil {
 		host = h.Service.Host

@@ -27,6 +27,9 @@ func GatewayListeners(in GatewayInput) ([]*listenerv3.Listener, []diag.Diagnosti
 			continue
 		}
 		k := slotKey{bind, s.BindPort}
+		if b.Node.Bound.IsValid() {
+			k = slotKey{b.Node.Bound.Workload().String(), mesh.BoundPort(s.BindPort)}
+		}
 		groups[k] = append(groups[k], s)
 	}
 	var out []*listenerv3.Listener
@@ -200,7 +203,7 @@ func (b *gatewayBuilder) chains(name string, s mesh.GatewayServer, anyTLS bool) 
 func (b *gatewayBuilder) http(name string, s mesh.GatewayServer, routes string) *listenerv3.Filter {
 	return httpManager{
 		Common: b.Common, node: b.Node, side: gatewaySide, statPrefix: statName("outbound_" + name), protocol: s.Protocol,
-		telemetry: b.Telemetry, authz: httpAuthz(b.Common, b.Authz), findings: &b.findings, routeName: routes,
+		telemetry: b.Telemetry, authz: httpAuthz(b.Common, b.Node, b.Authz), findings: &b.findings, routeName: routes,
 	}.filter()
 }
 
@@ -312,7 +315,7 @@ func (b *gatewayBuilder) tcpRoutes(s mesh.GatewayServer) []slotChain {
 func (b *gatewayBuilder) routesOf(v *mesh.VirtualService, s mesh.GatewayServer) tcpRoutes {
 	return tcpRoutes{
 		Common: b.Common, node: b.Node, gateways: []string{s.Gateway}, port: s.Port, destinations: b.Destinations, vs: v, findings: &b.findings,
-		base: tcpChain{Common: b.Common, side: gatewaySide, telemetry: b.Telemetry, findings: &b.findings, authz: tcpAuthz(b.Common, b.Authz, listenerName(anyAddress, s.BindPort))},
+		base: tcpChain{Common: b.Common, side: gatewaySide, telemetry: b.Telemetry, findings: &b.findings, authz: tcpAuthz(b.Common, b.Node, b.Authz, listenerName(anyAddress, s.BindPort))},
 	}
 }
 

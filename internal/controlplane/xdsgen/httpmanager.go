@@ -41,6 +41,7 @@ type httpManager struct {
 	findings   *findings
 	routeName  string                      // RDS, or
 	routes     *routev3.RouteConfiguration // inline
+	proxy      bool                        // clients use it as an HTTP proxy
 }
 
 // filter makes the network filter.
@@ -53,8 +54,11 @@ func (m httpManager) filter() *listenerv3.Filter {
 		AccessLog:      accessLogs(m.Common, m.telemetry, m.side, true, m.findings),
 	}
 	normalizePath(h, m.Mesh)
-	if m.node.HTTP10 {
-		h.HttpProtocolOptions = &corev3.Http1ProtocolOptions{AcceptHttp_10: true}
+	if m.node.HTTP10 || m.proxy {
+		h.HttpProtocolOptions = &corev3.Http1ProtocolOptions{AcceptHttp_10: m.node.HTTP10}
+	}
+	if m.proxy {
+		h.HttpProtocolOptions.AllowAbsoluteUrl = boolean(true)
 	}
 	details := &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{Subject: boolean(true), Uri: true, Dns: true}
 	switch m.side {

@@ -72,7 +72,8 @@ func compareBool(a, b bool) int {
 // captured reports whether traffic to a port arrives through virtualInbound.
 func (b *inboundBuilder) captured(p InboundPort) bool {
 	if b.Node.Interception == mesh.InterceptNone {
-		return p.Ingress == nil // without capture only a Sidecar can open ports
+		// Without capture a Sidecar opens ports, or the proxy has addresses for it.
+		return p.Ingress == nil && !b.Node.Bound.IsValid()
 	}
 	return p.Ingress.GetCaptureMode() != networking.CaptureMode_NONE
 }
@@ -121,11 +122,15 @@ func (b *inboundBuilder) virtualInbound() *listenerv3.Listener {
 // mode is what a port demands of its clients.
 func (b *inboundBuilder) mode(p InboundPort) mesh.MTLSMode { return b.Authn.Mode(p.Port) }
 
-// ownListener is a Sidecar's ingress that is bound where the user said.
+// ownListener is bound where a Sidecar's ingress says, or where the proxy listens
+// for the port.
 func (b *inboundBuilder) ownListener(p InboundPort) *listenerv3.Listener {
-	bind := cmp.Or(p.Ingress.GetBind(), "0.0.0.0")
+	bind, port := cmp.Or(p.Ingress.GetBind(), "0.0.0.0"), p.Port
+	if p.Ingress == nil {
+		bind, port = b.Node.Bound.Workload().String(), mesh.BoundPort(p.Port)
+	}
 	l := &listenerv3.Listener{
-		Name: listenerName(bind, p.Port), Address: tcpAddress(bind, p.Port), TrafficDirection: corev3.TrafficDirection_INBOUND,
+		Name: listenerName(bind, port), Address: tcpAddress(bind, port), TrafficDirection: corev3.TrafficDirection_INBOUND,
 		ListenerFiltersTimeout: detectionTimeout(b.Mesh), ContinueOnListenerFiltersTimeout: true,
 		FilterChains: b.chains(p, 0), AccessLog: noChainLogs(b.Common, b.Telemetry, inboundSide, &b.findings),
 		ListenerFilters: []*listenerv3.ListenerFilter{tlsInspector(nil)},
@@ -254,13 +259,13 @@ func (b *inboundBuilder) fill(c *listenerv3.FilterChain, k chainKind, p InboundP
 	if k.http {
 		c.Filters = []*listenerv3.Filter{httpManager{
 			Common: b.Common, node: b.Node, side: inboundSide, statPrefix: statName(stat), protocol: p.Protocol, telemetry: b.Telemetry,
-			authz: httpAuthz(b.Common, b.Authz), findings: &b.findings, routes: inboundRoutes(p, cluster),
+			authz: httpAuthz(b.Common, b.Node, b.Authz), findings: &b.findings, routes: inboundRoutes(p, cluster),
 		}.filter()}
 		return
 	}
 	c.Filters = tcpChain{
 		Common: b.Common, side: inboundSide, telemetry: b.Telemetry, findings: &b.findings,
-		authz: tcpAuthz(b.Common, b.Authz, stat), exchange: true,
+		authz: tcpAuthz(b.Common, b.Node, b.Authz, stat), exchange: true,
 	}.to(cluster).filters()
 }
 
@@ -325,6 +330,9 @@ func inboundCluster(in InboundInput, p InboundPort) *clusterv3.Cluster {
 	endpoint := p.Ingress.GetDefaultEndpoint()
 	if endpoint == "" && in.Mesh.GetInboundTrafficPolicy().GetMode() == meshv1.MeshConfig_InboundTrafficPolicy_LOCALHOST {
 		endpoint = joinHostPort("127.0.0.1", p.Port)
+	}
+	if endpoint == "" && in.Node.Bound.IsValid() {
+		endpoint = joinHostPort(in.Node.Bound.Workload().String(), p.Port) // the listener has another
 	}
 	leadTo(c, endpoint)
 	return c

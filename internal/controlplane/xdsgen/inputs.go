@@ -23,7 +23,12 @@ type Node struct {
 	Labels map[string]string
 	// Interception is the capture mode; "" means REDIRECT.
 	Interception string
-	HTTP10       bool
+	// Bound is where the proxy listens itself, when nothing is redirected to it;
+	// zero: on the addresses of services, and on what a Sidecar says.
+	Bound mesh.Bound
+	// HTTPProxyPort is the proxy's own wish for MeshConfig.proxyHttpPort; 0: none.
+	HTTPProxyPort uint32
+	HTTP10        bool
 }
 
 // Destination is what a generator must know of a host that routes lead to.
@@ -88,6 +93,9 @@ type RouteHost struct {
 	Host           string
 	Service        *mesh.Service
 	VirtualService *mesh.VirtualService // nil: one route to the service
+	// ProxyPort is set in the table of an HTTP proxy (HTTPProxyRoutes), where
+	// requests for all ports meet: the port that a request must name.
+	ProxyPort uint32
 }
 
 // VirtualHostInput is one host on one port.
@@ -109,7 +117,8 @@ type VirtualHostInput struct {
 type RouteInput struct {
 	Common
 	Node Node
-	// Name is the port in decimal, or <host>:<port> for a sniffed service.
+	// Name is the port in decimal, <host>:<port> for a sniffed service, or
+	// HTTPProxyRoutes; hosts then have a ProxyPort each.
 	Name         string
 	Port         uint32
 	Hosts        []RouteHost

@@ -18,6 +18,8 @@ const (
 	InboundPassthrough = "InboundPassthroughCluster"
 	VirtualInbound     = "virtualInbound"
 	VirtualOutbound    = "virtualOutbound"
+	// HTTPProxyRoutes are the routes of a sidecar's HTTP proxy.
+	HTTPProxyRoutes = "http_proxy"
 )
 
 // Ports of the two listeners to which traffic is redirected, unless MeshConfig

@@ -27,9 +27,10 @@ const anyAddress = "0.0.0.0"
 //     address; where there are no addresses at all, chains of 0.0.0.0_<port> by
 //     server name or by network, and at most one without any condition.
 //   - <bind>_<port> for an egress listener of a Sidecar that names a port.
+//   - 127.0.0.1_<port>, an HTTP proxy, where MeshConfig or the proxy asks for it.
 //
 // Without capture (NONE) there is no virtualOutbound; listeners are bound to the
-// virtual addresses themselves.
+// virtual addresses themselves, or where Node.Bound says instead.
 //
 // Of several services that want the same, the first in the order of Origin gets it.
 func OutboundListeners(in OutboundInput) ([]*listenerv3.Listener, []diag.Diagnostic) {
@@ -43,6 +44,9 @@ func OutboundListeners(in OutboundInput) ([]*listenerv3.Listener, []diag.Diagnos
 			out = append(out, l)
 		}
 	}
+	if l := b.httpProxy(); l != nil {
+		out = append(out, l)
+	}
 	return out, b.list
 }
 
@@ -50,9 +54,12 @@ func OutboundListeners(in OutboundInput) ([]*listenerv3.Listener, []diag.Diagnos
 func OutboundRouteNames(in OutboundInput) []string {
 	b := newOutbound(in)
 	names := map[string]bool{}
+	if b.httpProxyPort() != 0 {
+		names[HTTPProxyRoutes] = true
+	}
 	for k, s := range b.slots {
 		if s.http {
-			names[decimal(k.port)] = true
+			names[s.routes(k)] = true
 		}
 		for _, c := range s.chains {
 			if c.route != "" {
@@ -75,7 +82,8 @@ func compareSlots(a, b slotKey) int {
 
 // slot collects what a listener must do.
 type slot struct {
-	http    bool // requests are told apart by Host: 0.0.0.0 only
+	http    bool   // requests are told apart by Host, by the routes of the port
+	own     string // http: other routes, those of one service
 	chains  []slotChain
 	sniff   bool // the first bytes tell HTTP from others
 	inspect bool // server names matter
@@ -160,13 +168,15 @@ func (b *outboundBuilder) plan(s OutboundService, p mesh.Port) {
 	}
 	routed := b.routed(s.Service, p)
 	for _, v := range vips {
+		k, ok := b.place(v, p.Number)
 		switch {
+		case !ok:
 		case isAddress(v):
-			sl := b.slot(v, p.Number)
+			sl := b.slot(k.bind, k.port)
 			for _, c := range routed {
-				b.put(sl, slotKey{v, p.Number}, c)
+				b.put(sl, k, c)
 			}
-			b.put(sl, slotKey{v, p.Number}, b.plain(s, p))
+			b.put(sl, k, b.plain(s, p))
 			b.sniffed(sl, s.Service, p, nil)
 		case isPrefix(v):
 			sl := b.slot(anyAddress, p.Number)
@@ -182,7 +192,7 @@ func (b *outboundBuilder) plan(s OutboundService, p mesh.Port) {
 			b.sniffed(sl, s.Service, p, []string{v})
 		}
 	}
-	if len(vips) == 0 && !s.Service.Headless {
+	if len(vips) == 0 && !s.Service.Headless && !b.Node.Bound.IsValid() {
 		b.withoutAddress(s, p, routed, sniff)
 	}
 }
@@ -194,11 +204,27 @@ func (b *outboundBuilder) web(s *mesh.Service, p mesh.Port) {
 		return
 	}
 	for _, v := range s.VIPs() {
-		if isAddress(v) {
-			b.slot(v, p.Number).http = true
+		if k, ok := b.place(v, p.Number); ok && isAddress(v) {
+			sl := b.slot(k.bind, k.port)
+			if sl.http = true; b.Node.Bound.IsValid() {
+				sl.own = hostPort(s.Host, p.Number) // by the address, whatever a request calls it
+			}
 		}
 	}
 }
+
+// place is where clients find a port of a virtual address: there, or where the
+// proxy listens for it. false: nowhere.
+func (b *outboundBuilder) place(virtual string, port uint32) (slotKey, bool) {
+	if !b.Node.Bound.IsValid() {
+		return slotKey{virtual, port}, true
+	}
+	a, ok := b.Node.Bound.Service(virtual)
+	return slotKey{a.String(), mesh.BoundPort(port)}, ok
+}
+
+// routes are those of the slot's requests.
+func (s *slot) routes(k slotKey) string { return cmp.Or(s.own, decimal(k.port)) }
 
 // imported reports whether a port of a service is reached: where a Sidecar names
 // the port, its hosts decide, else those of entries without port did already.
@@ -221,7 +247,10 @@ func (b *outboundBuilder) egress(services []OutboundService) {
 		n := l.Port.GetNumber()
 		bind := l.Bind
 		if bind == "" {
-			if bind = anyAddress; l.Capture == networking.CaptureMode_NONE {
+			switch bind = anyAddress; {
+			case b.Node.Bound.IsValid():
+				bind = b.Node.Bound.Workload().String()
+			case l.Capture == networking.CaptureMode_NONE || b.Node.Interception == mesh.InterceptNone:
 				bind = "127.0.0.1"
 			}
 		}

@@ -34,7 +34,7 @@ func (s *slot) listener(b *outboundBuilder, k slotKey) *listenerv3.Listener {
 	}
 	if s.http {
 		l.FilterChains = append(l.FilterChains, &listenerv3.FilterChain{
-			FilterChainMatch: webMatch(b.Node), Filters: []*listenerv3.Filter{b.http(name, decimal(k.port))},
+			FilterChainMatch: webMatch(b.Node), Filters: []*listenerv3.Filter{b.http(name, s.routes(k))},
 		})
 	}
 	if l.DefaultFilterChain == nil && k.bind == anyAddress {

@@ -1,6 +1,7 @@
 package xdsgen
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -17,12 +18,14 @@ const maxDirectBody = 1 << 20
 // OutboundRoutes makes a route configuration of a sidecar.
 func OutboundRoutes(in RouteInput) (*routev3.RouteConfiguration, []diag.Diagnostic) {
 	var f findings
-	sniffed := in.Name != decimal(in.Port)
+	proxied := in.Name == HTTPProxyRoutes
+	sniffed := in.Name != decimal(in.Port) && !proxied
 	var hosts []*routev3.VirtualHost
 	domains := SettleDomains(in.Node.DNSDomain, in.Hosts)
 	for i, h := range in.Hosts {
 		v, found := VirtualHost(VirtualHostInput{
-			Common: in.Common, Node: in.Node, RouteHost: h, Port: in.Port, Sniffed: sniffed, Destinations: in.Destinations, Domains: domains[i],
+			Common: in.Common, Node: in.Node, RouteHost: h, Port: cmp.Or(h.ProxyPort, in.Port), Sniffed: sniffed,
+			Destinations: in.Destinations, Domains: domains[i],
 		})
 		f.list = append(f.list, found...)
 		if v != nil {
@@ -30,10 +33,15 @@ func OutboundRoutes(in RouteInput) (*routev3.RouteConfiguration, []diag.Diagnost
 		}
 	}
 	slices.SortFunc(hosts, func(a, b *routev3.VirtualHost) int { return strings.Compare(a.Name, b.Name) })
-	if !sniffed || len(hosts) == 0 {
+	switch {
+	case proxied:
+		hosts = append(hosts, notProxied())
+	case !sniffed || len(hosts) == 0:
 		hosts = append(hosts, catchAll(in.RegistryOnly))
 	}
-	return routeConfiguration(in.Name, hosts), f.list
+	out := routeConfiguration(in.Name, hosts)
+	out.IgnorePortInHostMatching = !proxied
+	return out, f.list
 }
 
 func routeConfiguration(name string, hosts []*routev3.VirtualHost) *routev3.RouteConfiguration {
@@ -60,6 +68,18 @@ func catchAll(registryOnly bool) *routev3.VirtualHost {
 	r.Name = v.Name
 	v.Routes = []*routev3.Route{r}
 	return v
+}
+
+// notProxied answers requests for hosts that nothing in the mesh names: an HTTP
+// proxy knows no address that a client meant but did not say.
+func notProxied() *routev3.VirtualHost {
+	return &routev3.VirtualHost{
+		Name: "block_all", Domains: []string{"*"}, IncludeRequestAttemptCount: true,
+		Routes: []*routev3.Route{{
+			Name: "block_all", Match: anyPath(),
+			Action: directResponse(502, []byte("no service or ServiceEntry of the mesh has this host and port\n")),
+		}},
+	}
 }
 
 func anyPath() *routev3.RouteMatch {
