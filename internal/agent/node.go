@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -44,6 +45,9 @@ func (s Settings) Node() (*corev3.Node, error) {
 	if s.Network != "" {
 		m["NETWORK"] = s.Network
 	}
+	if s.Bound != "" {
+		m["MESHCTL_BOUND"] = s.Bound
+	}
 	if s.DNSCapture {
 		m["DNS_CAPTURE"], m["DNS_AUTO_ALLOCATE"] = "true", "true"
 	}
@@ -62,6 +66,15 @@ func (s Settings) Node() (*corev3.Node, error) {
 		Id: s.NodeID(), Cluster: s.Peer().CanonicalName + "." + s.Namespace, Metadata: md,
 		UserAgentName: "meshproxy", UserAgentVersionType: &corev3.Node_UserAgentVersion{UserAgentVersion: s.Version},
 	}, nil
+}
+
+// loopbackSource is the workload's own address where it shares the machine's
+// loopback with others: peers are to see who calls. Invalid elsewhere.
+func (s Settings) loopbackSource() netip.Addr {
+	if s.Bound == "" {
+		return netip.Addr{}
+	}
+	return s.InstanceIPs[0]
 }
 
 // Peer is what this workload tells others of itself.

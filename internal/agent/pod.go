@@ -17,7 +17,7 @@ const (
 // extraMetadata are the ISTIO_META_* that the control plane is told as they come.
 var extraMetadata = []string{
 	"HTTP10", "IDLE_TIMEOUT", "AUTO_REGISTER_GROUP", "WORKLOAD_ENTRY", "UNPRIVILEGED_POD", "DNS_AUTO_ALLOCATE", "ROUTER_MODE",
-	"REQUESTED_NETWORK_VIEW", "ENABLE_HBONE",
+	"REQUESTED_NETWORK_VIEW", "ENABLE_HBONE", "HTTP_PROXY_PORT",
 }
 
 // pod takes from where injection puts it what the environment does not say. Each

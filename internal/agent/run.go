@@ -104,7 +104,7 @@ func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (
 
 	names := dns.New(dns.Options{Addr: s.DNSAddr, Domain: s.Domain, Upstreams: s.DNSUpstream, Control: d.control, Logger: log.With("component", "dns")})
 	plane, err := proxy.New(proxy.Options{
-		Workers: s.Concurrency, Mark: s.Mark, Logger: log, Version: s.Version, Node: node, Self: s.Peer(), Admin: s.AdminAddr, Levels: levels, Quit: quit,
+		Workers: s.Concurrency, Mark: s.Mark, LoopbackSource: s.loopbackSource(), Logger: log, Version: s.Version, Node: node, Self: s.Peer(), Admin: s.AdminAddr, Levels: levels, Quit: quit,
 		Names: names.Update, Resolver: resolver(s),
 		Dial:    func(context.Context) (grpc.ClientConnInterface, error) { return d.dial(s.Discovery) },
 		Context: d.credentials,

@@ -30,6 +30,9 @@ type Settings struct {
 	ProxyConfig json.RawMessage
 	// Extra is further metadata for the control plane, from ISTIO_META_*.
 	Extra map[string]string
+	// Bound is the loopback network on which the proxy listens itself, without
+	// capture; the control plane reads it (mesh.ParseBound). "": none.
+	Bound string
 
 	Discovery    string // host:port of xDS, TLS
 	CAAddress    string // host:port of the certificate authority; mostly the same
@@ -270,6 +273,7 @@ func (l *loader) identity() {
 	l.str(&s.Network, "ISTIO_META_NETWORK")
 	l.str(&s.MeshID, "ISTIO_META_MESH_ID")
 	l.str(&s.Interception, "ISTIO_META_INTERCEPTION_MODE")
+	l.str(&s.Bound, "MESH_BOUND")
 	l.str(&s.AppContainers, "ISTIO_META_APP_CONTAINERS")
 	s.Labels = l.jsonMap("MESH_LABELS_FILE")
 	s.Annotations = l.jsonMap("MESH_ANNOTATIONS_FILE")

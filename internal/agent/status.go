@@ -104,7 +104,11 @@ const (
 func (s *Status) scrapeApp(ctx context.Context, t ScrapeTarget, into *bytes.Buffer) error {
 	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
 	defer cancel()
-	url := t.Scheme + "://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(int(t.Port))) + t.Path
+	host := "127.0.0.1"
+	if own := s.Settings.loopbackSource(); own.IsValid() {
+		host = own.String()
+	}
+	url := t.Scheme + "://" + net.JoinHostPort(host, strconv.Itoa(int(t.Port))) + t.Path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

@@ -16,7 +16,9 @@ import (
 	"time"
 
 	"github.com/meshctl/meshctl/internal/local/bridge"
+	"github.com/meshctl/meshctl/internal/local/explicit"
 	"github.com/meshctl/meshctl/internal/local/image"
+	"github.com/meshctl/meshctl/internal/local/network"
 	"github.com/meshctl/meshctl/internal/local/node"
 )
 
@@ -105,12 +107,17 @@ func host(p Paths, rep *reporter, parent *os.File) error {
 		return err
 	}
 	log := newLogger(settings, "host")
+	if settings.Network == network.Explicit {
+		if err := explicit.Guard(); err != nil {
+			return fmt.Errorf("take in orphans: %w", err)
+		}
+	}
 	link, theirs, err := bridge.Pair()
 	if err != nil {
 		return err
 	}
 	defer link.Close()
-	child, exited, err := startNode(p, theirs)
+	child, exited, err := startNode(p, theirs, settings.Network)
 	theirs.Close()
 	if err != nil {
 		return err
@@ -127,6 +134,11 @@ func host(p Paths, rep *reporter, parent *os.File) error {
 	err = <-exited
 	cancel()
 	<-served
+	if settings.Network == network.Explicit {
+		if left := explicit.SweepBelow(p.Dir); len(left) > 0 {
+			err = errors.Join(err, fmt.Errorf("processes %v do not end", left))
+		}
+	}
 	clean := err == nil
 	if !clean {
 		rep.send(reportOf(fmt.Errorf("the node ended: %w", err)))
@@ -142,16 +154,24 @@ func host(p Paths, rep *reporter, parent *os.File) error {
 
 // startNode starts the node from a thread that lives as long as it, since the
 // node is killed when the thread that started it ends.
-func startNode(p Paths, link *os.File) (*exec.Cmd, <-chan error, error) {
-	attrs, err := node.Attributes()
-	if err != nil {
-		return nil, nil, err
+func startNode(p Paths, link *os.File, mode network.Mode) (*exec.Cmd, <-chan error, error) {
+	// Without namespaces the node sees by the bridge that we are gone, and ends the
+	// pods before it ends itself.
+	attrs := &syscall.SysProcAttr{Setsid: true}
+	if mode != network.Explicit {
+		var err error
+		if attrs, err = node.Attributes(); err != nil {
+			return nil, nil, err
+		}
 	}
 	cmd := exec.Command(selfExe, roleNode, p.Dir)
 	cmd.Args[0] = argv0
 	cmd.ExtraFiles = []*os.File{link}
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.SysProcAttr = attrs
+	if mode == network.Explicit {
+		cmd.Env = append(os.Environ(), explicit.Mark(p.Dir))
+	}
 	cmd.Dir = "/"
 	started := make(chan error)
 	exited := make(chan error, 1)

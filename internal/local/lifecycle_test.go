@@ -18,7 +18,6 @@ import (
 	"github.com/meshctl/meshctl/internal/local"
 	"github.com/meshctl/meshctl/internal/local/api"
 	"github.com/meshctl/meshctl/internal/local/localtest"
-	"github.com/meshctl/meshctl/internal/local/node"
 )
 
 const troubled = basics + `
@@ -391,36 +390,6 @@ func TestStartErrors(t *testing.T) {
 		}
 		if _, err := local.Stop(t.Context(), name, 0); err != nil {
 			t.Error(err)
-		}
-	})
-}
-
-// Where the machine forbids namespaces there is a reason, a remedy and no mesh.
-func TestNamespacesForbidden(t *testing.T) {
-	t.Parallel()
-	localtest.InNode(t, func(t *testing.T) {
-		if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
-			t.Fatal(err)
-		}
-		// This process is alone in its node, so it may change its environment. The
-		// usual directory belongs to the real root, whom an ordinary user only plays.
-		dir, err := os.MkdirTemp("/tmp", "run")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
-		if err := os.Setenv("XDG_RUNTIME_DIR", dir); err != nil {
-			t.Fatal(err)
-		}
-		const name = "forbidden"
-		_, _, err = local.Start(t.Context(), local.Options{Settings: local.Settings{Name: name, Extra: []byte(`{}`)}})
-		var unavailable *node.UnavailableError
-		if !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "user.max_user_namespaces is 0") ||
-			!strings.Contains(unavailable.Fix, "sysctl") || !strings.Contains(unavailable.Fix, "explicit proxying, is not supported") {
-			t.Errorf("got %v", err)
-		}
-		if stopped, err := local.Stop(t.Context(), name, 0); err != nil || stopped.WasRunning {
-			t.Errorf("stop: %+v %v", stopped, err)
 		}
 	})
 }

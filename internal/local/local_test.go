@@ -95,7 +95,7 @@ type testExtra struct{ Proxies bool }
 
 // web answers what it knows about itself and, on /fetch?url=, about others.
 func web() error {
-	ln, err := net.Listen("tcp", ":"+os.Getenv("PORT"))
+	ln, err := net.Listen("tcp", os.Getenv("LISTEN")+":"+os.Getenv("PORT"))
 	if err != nil {
 		return err
 	}
@@ -327,7 +327,7 @@ func TestMesh(t *testing.T) {
 			}
 		})
 		t.Run("outside", func(t *testing.T) { testOutside(t, m) })
-		t.Run("rolling update without a lost request", func(t *testing.T) { testRollout(t, m) })
+		t.Run("rolling update without a lost request", func(t *testing.T) { testRollout(t, m, basics) })
 		t.Run("scale", func(t *testing.T) {
 			if err := m.Scale(t.Context(), "Deployment", "default", "web", 1); err != nil {
 				t.Fatal(err)
@@ -366,7 +366,7 @@ func (m *mesh) apply(t *testing.T, objects string) {
 	}
 }
 
-func testRollout(t *testing.T, m *mesh) {
+func testRollout(t *testing.T, m *mesh, objects string) {
 	url := m.url("default/web")
 	stop := make(chan struct{})
 	lost := make(chan string, 1)
@@ -384,7 +384,7 @@ func testRollout(t *testing.T, m *mesh) {
 			}
 		}
 	}()
-	m.apply(t, strings.Replace(basics, "value: v1", "value: v2", 1))
+	m.apply(t, strings.Replace(objects, "value: v1", "value: v2", 1))
 	m.await("all new", func(s api.Status) bool {
 		n := 0
 		for _, p := range s.Pods {

@@ -19,7 +19,10 @@ import (
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/local/bridge"
 	"github.com/meshctl/meshctl/internal/local/control"
+	"github.com/meshctl/meshctl/internal/local/explicit"
 	"github.com/meshctl/meshctl/internal/local/image"
+	"github.com/meshctl/meshctl/internal/local/namespaced"
+	"github.com/meshctl/meshctl/internal/local/network"
 	"github.com/meshctl/meshctl/internal/local/node"
 	"github.com/meshctl/meshctl/internal/local/process"
 	"github.com/meshctl/meshctl/internal/local/runtime"
@@ -45,6 +48,8 @@ type NodeEnv struct {
 	// Gateway is the node's own address, which every pod reaches: the control
 	// plane listens on it.
 	Gateway netip.Addr
+	// Shared: others than the mesh's own processes reach what listens on loopback.
+	Shared bool
 	// StateDir may hold files of the hook's own; it goes when the mesh ends.
 	StateDir string
 
@@ -113,16 +118,8 @@ type nodeProcess struct {
 func (n *nodeProcess) run() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	network := node.DefaultNetwork()
-	setUp := node.Explain(node.Setup(network, n.hello.Settings.Name), "/")
+	pods, setUp := n.network(ctx)
 	go process.ReapOrphans(ctx)
-	file, resolver, findings := n.images()
-	n.runtime = runtime.New(runtime.Options{
-		Name: n.hello.Settings.Name, Dir: n.paths.Dir, Domain: n.hello.Settings.Domain, NodeName: nodeName,
-		Network: network, HostEnv: os.Environ(), Resolver: resolver, Bridge: n.bridge,
-		Publish: n.hello.Settings.Publish, Outside: !n.hello.Settings.Closed, Settle: n.hello.Settings.Settle,
-		Findings: findings, Log: n.log.With("component", "runtime"),
-	})
 	// The bridge from here on: failures are told over it, and its end is ours.
 	ended := make(chan error, 4)
 	go func() { ended <- n.bridge.Run(ctx) }()
@@ -130,6 +127,13 @@ func (n *nodeProcess) run() error {
 		n.fail(ctx, setUp)
 		return setUp
 	}
+	file, resolver, findings := n.images()
+	n.runtime = runtime.New(runtime.Options{
+		Name: n.hello.Settings.Name, Dir: n.paths.Dir, Domain: n.hello.Settings.Domain, NodeName: nodeName,
+		Network: pods, HostEnv: os.Environ(), Resolver: resolver, Bridge: n.bridge,
+		Publish: n.hello.Settings.Publish, Outside: !n.hello.Settings.Closed, Settle: n.hello.Settings.Settle,
+		Findings: findings, Log: n.log.With("component", "runtime"),
+	})
 	stop := make(chan struct{}, 1)
 	server := control.New(statusWithHost{n.runtime, n.hello}, func() {
 		select {
@@ -150,7 +154,7 @@ func (n *nodeProcess) run() error {
 		return err
 	}
 	go n.runHook(ctx, ended, &NodeEnv{
-		Settings: n.hello.Settings, Log: n.log, Gateway: network.Gateway.Addr(), StateDir: n.paths.Dir,
+		Settings: n.hello.Settings, Log: n.log, Gateway: pods.Gateway(), Shared: pods.Mode() == network.Explicit, StateDir: n.paths.Dir,
 		runtime: n.runtime, control: server, bridge: n.bridge, file: file,
 	})
 	select {
@@ -158,12 +162,44 @@ func (n *nodeProcess) run() error {
 	case <-stop:
 	case err := <-ended:
 		if errors.Is(err, bridge.ErrGone) {
-			return nil // the host-side process is gone; the kernel ends the rest with us
+			// The host-side process is gone. In namespaces the kernel ends the rest with us.
+			cancel()
+			return n.sweep(pods)
 		}
 		n.log.Error("mesh ends", "err", err)
-		return errors.Join(err, n.stop())
+		return errors.Join(err, n.stop(pods))
 	}
-	return n.stop()
+	return n.stop(pods)
+}
+
+// network is what connects the pods.
+func (n *nodeProcess) network(ctx context.Context) (network.Network, error) {
+	if n.hello.Settings.Network == network.Explicit {
+		if err := explicit.Guard(); err != nil {
+			return nil, fmt.Errorf("take in orphans: %w", err)
+		}
+		return explicit.Open(ctx, n.paths.Dir, n.log.With("component", "network"))
+	}
+	plan := node.DefaultNetwork()
+	if err := node.Setup(plan, n.hello.Settings.Name); err != nil {
+		return nil, node.Explain(err, "/")
+	}
+	var egress func(context.Context, net.Listener)
+	if !n.hello.Settings.Closed {
+		egress = n.bridge.ServeEgress
+	}
+	return namespaced.New(plan, egress), nil
+}
+
+// sweep ends what would outlive us without namespaces.
+func (n *nodeProcess) sweep(pods network.Network) error {
+	if pods.Mode() != network.Explicit {
+		return nil
+	}
+	if left := explicit.SweepBelow(n.paths.Dir); len(left) > 0 {
+		return fmt.Errorf("processes %v do not end", left)
+	}
+	return nil
 }
 
 // runHook runs the caller's part; its error ends the mesh.
@@ -178,10 +214,10 @@ func (n *nodeProcess) runHook(ctx context.Context, ended chan<- error, env *Node
 	}
 }
 
-func (n *nodeProcess) stop() error {
+func (n *nodeProcess) stop(pods network.Network) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
 	defer cancel()
-	return n.runtime.Stop(ctx)
+	return errors.Join(n.runtime.Stop(ctx), n.sweep(pods))
 }
 
 // fail tells the host why there is no mesh.

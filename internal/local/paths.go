@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/meshctl/meshctl/internal/local/explicit"
 )
 
 // DefaultName is the name of a mesh when the user gives none.
@@ -155,6 +157,14 @@ func (p Paths) isOurs(pid int) bool {
 	}
 	args := bytes.Split(b, []byte{0})
 	return len(args) >= 3 && string(args[0]) == argv0 && string(args[1]) == roleHost && string(args[2]) == p.Dir
+}
+
+// sweep ends what an earlier mesh of the name left running. The lock must be held.
+func (p Paths) sweep() error {
+	if left := explicit.Sweep(p.Dir); len(left) > 0 {
+		return fmt.Errorf("processes %v of an earlier mesh do not end", left)
+	}
+	return nil
 }
 
 // clean removes what an earlier mesh of the name left, except the named entries.

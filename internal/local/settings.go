@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/meshctl/meshctl/internal/local/network"
 	"github.com/meshctl/meshctl/internal/local/runtime"
 )
 
@@ -25,8 +26,19 @@ type Settings struct {
 	Settle time.Duration `json:"settle,omitempty"`
 	// Extra is the caller's own, for its Node hook.
 	Extra json.RawMessage `json:"extra,omitempty"`
+	// Network connects the pods; "" is namespaces where the machine allows them, else
+	// explicit.
+	Network network.Mode `json:"network,omitempty"`
+	// Lacking is why Network is explicit although nobody asked for it.
+	Lacking *Lacking `json:"lacking,omitempty"`
 	// LogLevel of mesh.log: debug, info, warn or error. "" is info.
 	LogLevel string `json:"logLevel,omitempty"`
+}
+
+// Lacking says why this machine has no namespaces for a mesh.
+type Lacking struct {
+	Cause string `json:"cause"`
+	Fix   string `json:"fix"`
 }
 
 func (s Settings) withDefaults() Settings {

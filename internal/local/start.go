@@ -14,6 +14,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/local/api"
 	"github.com/meshctl/meshctl/internal/local/client"
+	"github.com/meshctl/meshctl/internal/local/network"
 	"github.com/meshctl/meshctl/internal/local/node"
 )
 
@@ -24,6 +25,9 @@ type Options struct {
 	Foreground bool
 	// Progress is told each event until Start returns.
 	Progress func(api.Event)
+	// Fallback is told when the machine has no namespaces and the mesh is started
+	// without; nil: there is nobody to tell.
+	Fallback func(Lacking)
 	// Timeout is how long Start waits for everything to be ready; 0: two minutes.
 	Timeout time.Duration
 }
@@ -65,7 +69,8 @@ func (m *Mesh) Release() error {
 // what failed is in the Status it returns. The errors:
 //
 //   - *RunningError: a mesh of the name is there;
-//   - *node.UnavailableError: this machine forbids namespaces;
+//   - *node.UnavailableError: this machine forbids namespaces, and the settings
+//     do not do without (Network, or Closed, which nothing else can hold to);
 //   - *StartError: it did not come up, nothing is left;
 //   - *NotReadyError: it runs, but something is still missing; the Mesh is valid.
 func Start(ctx context.Context, o Options) (*Mesh, api.Status, error) {
@@ -75,6 +80,14 @@ func Start(ctx context.Context, o Options) (*Mesh, api.Status, error) {
 		return nil, api.Status{}, err
 	}
 	m, err := launch(ctx, p, o)
+	var unavailable *node.UnavailableError
+	if errors.As(err, &unavailable) && o.Network == "" && !o.Closed {
+		o.Network, o.Lacking = network.Explicit, &Lacking{Cause: unavailable.Cause, Fix: unavailable.Fix}
+		if o.Fallback != nil {
+			o.Fallback(*o.Lacking)
+		}
+		m, err = launch(ctx, p, o)
+	}
 	if err != nil {
 		return nil, api.Status{}, err
 	}
@@ -97,7 +110,7 @@ func launch(ctx context.Context, p Paths, o Options) (*Mesh, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(p.clean(p.lock()), o.Settings.write(p.settings()))
+	err = errors.Join(p.sweep(), p.clean(p.lock()), o.Settings.write(p.settings()))
 	if err != nil {
 		lock.Close()
 		return nil, err
@@ -157,15 +170,12 @@ func launch(ctx context.Context, p Paths, o Options) (*Mesh, error) {
 	return nil, startError(p, o.Name, rep)
 }
 
-// noFallback says what a machine without namespaces cannot have.
-const noFallback = "\nA local mesh needs them: running without, by explicit proxying, is not supported."
-
 func startError(p Paths, name string, rep report) error {
 	if rep.Running != 0 {
 		return &RunningError{Name: name, PID: rep.Running}
 	}
 	if rep.Unavailable {
-		return &node.UnavailableError{Cause: rep.Error, Fix: rep.Fix + noFallback}
+		return &node.UnavailableError{Cause: rep.Error, Fix: rep.Fix}
 	}
 	return &StartError{Message: "start mesh: " + rep.Error, Fix: rep.Fix, Log: lastLines(p.Log())}
 }

@@ -15,5 +15,8 @@ type statusWithHost struct {
 func (s statusWithHost) Status() api.Status {
 	status := s.Runtime.Status()
 	status.PID, status.Folder = s.hello.PID, s.hello.Settings.Folder
+	if l := s.hello.Settings.Lacking; l != nil {
+		status.Lacking, status.LackingFix = l.Cause, l.Fix
+	}
 	return status
 }

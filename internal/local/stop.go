@@ -52,6 +52,9 @@ func Stop(ctx context.Context, name string, patience time.Duration) (Stopped, er
 	}
 	defer lock.Close()
 	result.Cleaned = !result.WasRunning
+	if err := p.sweep(); err != nil {
+		return result, fmt.Errorf("stop mesh: %w", err)
+	}
 	if err := os.RemoveAll(p.Dir); err != nil {
 		return result, fmt.Errorf("remove state directory: %w", err)
 	}

@@ -122,7 +122,9 @@ func newDaemon(env *local.NodeEnv, extra Extra) (*daemon, error) {
 	}
 	d.ports = &ports{log: d.log}
 	d.ports.add(netip.AddrPortFrom(env.Gateway, 15012), d.core.ServeSecure)
-	d.ports.add(netip.MustParseAddrPort("127.0.0.1:15010"), d.core.ServePlain)
+	if !env.Shared { // in plain text, so only where nobody else is
+		d.ports.add(netip.MustParseAddrPort("127.0.0.1:15010"), d.core.ServePlain)
+	}
 	d.ports.add(netip.AddrPortFrom(env.Gateway, 15014), d.core.ServeMonitoring)
 	return d, nil
 }

@@ -40,6 +40,9 @@ type Options struct {
 	Mark    int // SO_MARK of outgoing sockets, exempting them from capture; 0: none
 	Logger  *slog.Logger
 	Version string
+	// LoopbackSource is where connections to loopback addresses come from; invalid:
+	// as the kernel has it.
+	LoopbackSource netip.Addr
 
 	Node *corev3.Node
 	Self *flow.Peer // what peers are told of this workload
@@ -122,7 +125,7 @@ func New(o Options) (*Proxy, error) {
 	limits := codec.Limits{}.Defaults()
 	if p.engine, err = engine.New(engine.Options{
 		Workers: o.Workers, Mark: o.Mark, Logger: o.Logger.With("component", "engine"),
-		HighWater: limits.HighWater, LowWater: limits.LowWater,
+		LoopbackSource: o.LoopbackSource, HighWater: limits.HighWater, LowWater: limits.LowWater,
 	}); err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/local/api"
+	"github.com/meshctl/meshctl/internal/local/network"
 )
 
 // Options of the command.
@@ -102,6 +103,7 @@ func (o *Options) print(s api.Status) {
 	if s.Folder != "" {
 		field("folder", "%s", s.Folder)
 	}
+	field("network", "%s", networkOf(s))
 	field("pods", "%d of %d ready", ready, len(s.Pods))
 	field("services", "%d", len(s.Services))
 	for _, p := range s.Publications {
@@ -113,6 +115,19 @@ func (o *Options) print(s api.Status) {
 		io.Printf("\n")
 		o.Env.PrintFindings(alike(s.Diagnostics))
 	}
+}
+
+// networkOf says what connects the pods, and why it is not namespaces.
+func networkOf(s api.Status) string {
+	if s.Network != string(network.Explicit) {
+		return s.Network
+	}
+	text := s.Network + ": without namespaces, by HTTP_PROXY; nothing is captured"
+	if s.Lacking != "" {
+		text += "\n           because this machine forbids user namespaces: " + s.Lacking +
+			"\n           to have them: " + strings.ReplaceAll(s.LackingFix, "\n", "\n           ")
+	}
+	return text
 }
 
 // alike joins notes that say the same of several objects.

@@ -12,6 +12,7 @@ import (
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/local"
 	"github.com/meshctl/meshctl/internal/local/api"
+	"github.com/meshctl/meshctl/internal/local/network"
 	"github.com/meshctl/meshctl/internal/localmesh/meshapi"
 )
 
@@ -22,7 +23,10 @@ func Run(ctx context.Context, o *Options) error {
 		return err
 	}
 	p := newProgress(o.Env)
-	start := local.Options{Settings: s, Timeout: o.Timeout, Progress: p.event}
+	start := local.Options{Settings: s, Timeout: o.Timeout, Progress: p.event, Fallback: o.sayFallback}
+	if s.Network == network.Explicit {
+		o.sayExplicit()
+	}
 	if o.Foreground {
 		return o.foreground(ctx, start)
 	}

@@ -46,7 +46,7 @@ func (o *Options) settings() (local.Settings, error) {
 		return local.Settings{}, fmt.Errorf("encode settings: %w", err)
 	}
 	return local.Settings{
-		Name: o.Name, Folder: folder, Publish: publish, Closed: o.Closed, Extra: raw, LogLevel: o.LogLevel,
+		Name: o.Name, Folder: folder, Publish: publish, Closed: o.Closed, Network: o.network(), Extra: raw, LogLevel: o.LogLevel,
 	}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/local"
+	"github.com/meshctl/meshctl/internal/local/network"
 )
 
 // Options of the command.
@@ -25,6 +26,7 @@ type Options struct {
 	Publish    []string // SERVICE-PORT=HOST-PORT
 	Address    string
 	Closed     bool
+	Network    string // auto, namespaces or explicit
 	NoIngress  bool
 	CA         string
 	CertTTL    time.Duration
@@ -46,7 +48,11 @@ that is built in is started.
 
 The mesh runs on in the background until ` + "`meshctl down`" + `. It follows the folder:
 an edited file takes effect at once, and a broken edit leaves the last good version
-in force. A second up of the same folder only says what runs.`,
+in force. A second up of the same folder only says what runs.
+
+Where namespaces are forbidden the mesh runs without: pods share this machine's
+loopback, programs reach others through HTTP_PROXY, and nothing is captured
+(--network).`,
 		Example: `  meshctl up                              # the built-in Bookinfo
   meshctl up samples/bookinfo             # a folder; meshctl-local.yaml in it maps images to programs
   meshctl up ./manifests --http-port 9000
@@ -72,12 +78,14 @@ in force. A second up of the same folder only says what runs.`,
 	f.StringArrayVar(&o.Publish, "publish", nil, "`SERVICE-PORT=PORT`: where another port of a gateway appears; may be repeated")
 	f.StringVar(&o.Address, "address", "127.0.0.1", "`address` of this machine to publish on")
 	f.BoolVar(&o.Closed, "closed", false, "let nothing in the mesh reach addresses outside of it")
+	f.StringVar(&o.Network, "network", networkAuto, "what connects the pods: `namespaces`, in which everything is captured; explicit, this machine's loopback and HTTP_PROXY; auto: namespaces where this machine allows them")
 	f.BoolVar(&o.NoIngress, "no-ingress", false, "start without the ingress gateway")
 	f.StringVar(&o.CA, "ca", "", "`folder` with ca-cert.pem and ca-key.pem to sign with, in place of a root of the mesh's own")
 	f.DurationVar(&o.CertTTL, "cert-ttl", 24*time.Hour, "lifetime of workload certificates; they are renewed before it ends")
 	f.DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long to wait until everything is ready")
 	f.StringVar(&o.LogLevel, "log-level", "info", "of the mesh's own log: debug, info, warn or error")
 	_ = cmd.RegisterFlagCompletionFunc("name", env.CompleteMeshes)
+	_ = cmd.RegisterFlagCompletionFunc("network", cobra.FixedCompletions([]string{networkAuto, string(network.Namespaces), string(network.Explicit)}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -93,6 +101,9 @@ func (o *Options) check() error {
 	case "debug", "info", "warn", "error":
 	default:
 		return exit.Usagef("--log-level %q is not one of debug, info, warn, error", o.LogLevel)
+	}
+	if err := o.checkNetwork(); err != nil {
+		return err
 	}
 	if o.CertTTL < time.Second {
 		return exit.Usagef("--cert-ttl %s is too short: want at least 1s", o.CertTTL)

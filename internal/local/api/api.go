@@ -43,6 +43,9 @@ type Status struct {
 	PID          int               `json:"pid"` // of the host-side process
 	Started      time.Time         `json:"started"`
 	Folder       string            `json:"folder,omitempty"`
+	Network      string            `json:"network"`              // namespaces or explicit
+	Lacking      string            `json:"lacking,omitempty"`    // why it is explicit although nobody asked
+	LackingFix   string            `json:"lackingFix,omitempty"` // what would give it namespaces
 	Pods         []Pod             `json:"pods"`
 	Services     []Service         `json:"services"`
 	Publications []Publication     `json:"publications"`

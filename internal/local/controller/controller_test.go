@@ -359,7 +359,7 @@ func TestEndpointSlices(t *testing.T) {
 		readyPod(t, "10.244.1.6", func(p *controller.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort = 7070 }),
 	}
 	var got []string
-	for _, s := range controller.EndpointSlices(services, pods, "local") {
+	for _, s := range controller.EndpointSlices(services, pods, "local", func(_ controller.Pod, port int32) int32 { return port }) {
 		line := s.Labels["kubernetes.io/service-name"]
 		for _, p := range s.Ports {
 			line += fmt.Sprintf(" %s=%d/%s", *p.Name, *p.Port, *p.Protocol)

@@ -13,19 +13,20 @@ import (
 
 // EndpointSlices returns what the endpoint controller of a cluster makes of
 // services and pods: for each service with a selector one slice per distinct
-// set of ports, because a named target port may differ between pods.
-func EndpointSlices(services []*corev1.Service, pods []Pod, nodeName string) []*discoveryv1.EndpointSlice {
+// set of ports, because a named target port may differ between pods. reached is
+// where others reach a pod's port.
+func EndpointSlices(services []*corev1.Service, pods []Pod, nodeName string, reached func(Pod, int32) int32) []*discoveryv1.EndpointSlice {
 	var slicesOut []*discoveryv1.EndpointSlice
 	for _, s := range services {
 		if len(s.Spec.Selector) == 0 || s.Spec.Type == corev1.ServiceTypeExternalName {
 			continue
 		}
-		slicesOut = append(slicesOut, slicesOf(s, pods, nodeName)...)
+		slicesOut = append(slicesOut, slicesOf(s, pods, nodeName, reached)...)
 	}
 	return slicesOut
 }
 
-func slicesOf(s *corev1.Service, pods []Pod, nodeName string) []*discoveryv1.EndpointSlice {
+func slicesOf(s *corev1.Service, pods []Pod, nodeName string, reached func(Pod, int32) int32) []*discoveryv1.EndpointSlice {
 	byPorts := map[string]*discoveryv1.EndpointSlice{}
 	var order []string
 	for _, p := range pods {
@@ -33,6 +34,9 @@ func slicesOf(s *corev1.Service, pods []Pod, nodeName string) []*discoveryv1.End
 			continue
 		}
 		ports := portsFor(s, p)
+		for i := range ports {
+			ports[i].Port = new(reached(p, *ports[i].Port))
+		}
 		key := portsKey(ports)
 		slice := byPorts[key]
 		if slice == nil {

@@ -65,7 +65,7 @@ func NewSandbox(cfg SandboxConfig) (*Sandbox, error) {
 		return nil, err
 	}
 	s := &Sandbox{cfg: cfg}
-	err := onThread(func() error {
+	err := OnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC); err != nil {
 			return fmt.Errorf("make namespaces: %w", err)
 		}
@@ -156,7 +156,7 @@ func (s *Sandbox) IP() netip.Addr { return s.cfg.IP }
 // Do runs fn inside all namespaces of the pod. fn must not start goroutines
 // that depend on them. Calls may run at the same time.
 func (s *Sandbox) Do(fn func() error) error {
-	return onThread(func() error {
+	return OnThread(func() error {
 		if err := s.ns.enter(); err != nil {
 			return err
 		}
@@ -166,7 +166,7 @@ func (s *Sandbox) Do(fn func() error) error {
 
 // InNet runs fn in the pod's network namespace only; the file tree is the node's.
 func (s *Sandbox) InNet(fn func() error) error {
-	return onThread(func() error {
+	return OnThread(func() error {
 		if err := s.ns.enterNet(); err != nil {
 			return err
 		}

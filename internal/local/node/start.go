@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -45,37 +46,43 @@ func (s *Sandbox) Start(c Command) (*os.Process, error) {
 		return nil, errors.New("start in pod: no command")
 	}
 	var proc *os.Process
-	err := s.Do(func() error {
-		path, err := lookPath(c)
-		if err != nil {
-			return err
-		}
-		if err := limitCaps(c.Caps); err != nil {
-			return err
-		}
-		stdin := c.Stdin
-		if stdin == nil {
-			if stdin, err = os.Open(os.DevNull); err != nil {
-				return fmt.Errorf("open %s: %w", os.DevNull, err)
-			}
-			defer stdin.Close()
-		}
-		dir := c.Dir
-		if dir == "" {
-			dir = "/"
-		}
-		proc, err = os.StartProcess(path, c.Argv, &os.ProcAttr{
-			Dir:   dir,
-			Env:   c.Env,
-			Files: []*os.File{stdin, c.Stdout, c.Stderr},
-			Sys:   &syscall.SysProcAttr{Setsid: true, Credential: credential(c)},
-		})
+	err := s.Do(func() (err error) {
+		proc, err = c.Exec(0)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start %s in pod %s: %w", c.Argv[0], s.cfg.Name, err)
 	}
 	return proc, nil
+}
+
+// Exec starts the program from the calling thread, which is then good for
+// nothing else: rights are taken from it for good. onParentDeath, if not 0, is
+// the signal that the program gets when the thread ends.
+func (c Command) Exec(onParentDeath syscall.Signal) (*os.Process, error) {
+	if len(c.Argv) == 0 {
+		return nil, errors.New("no command")
+	}
+	path, err := lookPath(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := limitCaps(c.Caps); err != nil {
+		return nil, err
+	}
+	stdin := c.Stdin
+	if stdin == nil {
+		if stdin, err = os.Open(os.DevNull); err != nil {
+			return nil, fmt.Errorf("open %s: %w", os.DevNull, err)
+		}
+		defer stdin.Close()
+	}
+	return os.StartProcess(path, c.Argv, &os.ProcAttr{
+		Dir:   cmp.Or(c.Dir, "/"),
+		Env:   c.Env,
+		Files: []*os.File{stdin, c.Stdout, c.Stderr},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: credential(c), Pdeathsig: onParentDeath},
+	})
 }
 
 func credential(c Command) *syscall.Credential {
@@ -134,6 +141,9 @@ func limitCaps(keep []uintptr) error {
 			continue
 		}
 		err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+		if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
+			break // an ordinary user, who has none to lose
+		}
 		if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: a kernel without this one
 			return fmt.Errorf("drop capability %d: %w", c, err)
 		}

@@ -8,17 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onThread runs fn on an operating-system thread of its own and ends the
+// OnThread runs fn on an operating-system thread of its own and ends the
 // thread afterwards, so whatever fn does to the thread (namespaces, mounts,
 // capabilities) is gone. It is never the process's main thread, whose
 // namespaces /proc/<pid> shows.
-func onThread(fn func() error) error {
+func OnThread(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		if unix.Gettid() == os.Getpid() {
 			// While this goroutine holds the main thread, another gets another one.
-			done <- onThread(fn)
+			done <- OnThread(fn)
 			runtime.UnlockOSThread()
 			return
 		}

@@ -193,6 +193,9 @@ func (c *container) report(code int, err error, again bool) {
 		} else if last := c.lastLines(5); last != "" {
 			message += "; last output:\n" + last
 		}
+		if why := c.explainPorts(); why != "" {
+			message += "\n" + why
+		}
 	}
 	c.pod.cfg.Event(code != 0, "ContainerExited", fmt.Sprintf("container %s %s", c.spec.Name, orText(message, "completed")))
 	if again && code != 0 {

@@ -124,6 +124,10 @@ func (c *container) killForRestart(ctx context.Context) {
 }
 
 func (c *container) setHealthy(healthy bool, err error) {
+	why := ""
+	if !healthy && err != nil && c.role == roleApp {
+		why = c.explainPorts()
+	}
 	c.update(func(s *controller.ContainerStatus) {
 		changed := c.healthy != healthy
 		c.healthy = healthy
@@ -132,6 +136,9 @@ func (c *container) setHealthy(healthy bool, err error) {
 			s.Reason, s.Message = "", ""
 		case err != nil:
 			s.Reason, s.Message = "Unhealthy", "readiness check: "+err.Error()
+			if why != "" {
+				s.Message += "\n" + why
+			}
 		}
 		if changed && !healthy && err != nil && !errors.Is(err, context.Canceled) {
 			c.pod.cfg.Log.Info("container not ready", "pod", c.pod.cfg.Spec.ID(), "container", c.spec.Name, "err", err)

@@ -19,7 +19,7 @@ import (
 	"github.com/meshctl/meshctl/internal/local/controller"
 	"github.com/meshctl/meshctl/internal/local/image"
 	"github.com/meshctl/meshctl/internal/local/logs"
-	"github.com/meshctl/meshctl/internal/local/node"
+	"github.com/meshctl/meshctl/internal/local/network"
 )
 
 // ProxyName is the container name of the proxy.
@@ -32,7 +32,7 @@ type Config struct {
 	IP       netip.Addr
 	NodeName string
 	Domain   string // DNS domain of the cluster, e.g. cluster.local
-	Network  node.Network
+	Network  network.Network
 	Dir      string // the pod's own directory
 	HideDir  string // the mesh's state, which the pod must not see
 	LogDir   string // of the pod's logs
@@ -42,6 +42,8 @@ type Config struct {
 	Proxy    *Proxy // nil when Spec.Injection is NoProxy
 	// Token issues a token for the pod's service account.
 	Token func() (string, error)
+	// Services are those of the pod's namespace.
+	Services func() []*corev1.Service
 	// Settle is how long an ending pod still serves, so that others can learn
 	// that it is going.
 	Settle time.Duration
@@ -58,7 +60,7 @@ type Config struct {
 type Pod struct {
 	cfg   Config
 	facts Facts
-	box   *node.Sandbox // nil until set up; guarded by mu
+	box   network.Sandbox // nil until set up; guarded by mu
 
 	containers []*container // init containers first, proxy last; fixed
 	proxy      *container   // nil without one
@@ -83,7 +85,7 @@ func New(cfg Config) *Pod {
 		cfg: cfg,
 		facts: Facts{
 			PodSpec: cfg.Spec, UID: cfg.UID, IP: cfg.IP.String(), NodeName: cfg.NodeName,
-			HostIP: cfg.Network.Gateway.Addr().String(),
+			HostIP: cfg.Network.Gateway().String(),
 		},
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 		status: controller.PodStatus{IP: cfg.IP, Phase: corev1.PodPending, Started: time.Now()},
@@ -249,21 +251,14 @@ func (p *Pod) setUp() error {
 			hosts[name] = ip
 		}
 	}
-	box, err := node.NewSandbox(node.SandboxConfig{
-		Name: spec.ID(), Hostname: Hostname(spec), IP: p.cfg.IP, Network: p.cfg.Network,
+	box, err := p.cfg.Network.NewSandbox(network.SandboxConfig{
+		Name: spec.ID(), UID: p.cfg.UID, Hostname: Hostname(spec), IP: p.cfg.IP,
 		Dir: p.cfg.Dir, HideDir: p.cfg.HideDir, Mounts: mounts, HostEntries: hosts,
-		Nameservers: []netip.Addr{p.cfg.Network.Gateway.Addr()},
-		Search:      []string{spec.Namespace + ".svc." + p.cfg.Domain, "svc." + p.cfg.Domain, p.cfg.Domain},
+		Search:  []string{spec.Namespace + ".svc." + p.cfg.Domain, "svc." + p.cfg.Domain, p.cfg.Domain},
+		Capture: p.captured(),
 	})
 	if err != nil {
 		return err
-	}
-	if spec.Injection == controller.Sidecar {
-		// Before anything runs in the pod: a rule that comes late lets traffic by.
-		if err := box.InNet(func() error { return capture.Apply(p.cfg.Proxy.Capture) }); err != nil {
-			box.Close()
-			return err
-		}
 	}
 	p.mu.Lock()
 	p.box = box
@@ -272,7 +267,15 @@ func (p *Pod) setUp() error {
 	return nil
 }
 
-func (p *Pod) sandbox() *node.Sandbox {
+// captured is what of the pod's traffic is redirected to its sidecar.
+func (p *Pod) captured() *capture.Config {
+	if p.cfg.Spec.Injection != controller.Sidecar {
+		return nil
+	}
+	return &p.cfg.Proxy.Capture
+}
+
+func (p *Pod) sandbox() network.Sandbox {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.box

@@ -3,8 +3,10 @@ package pod
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -141,7 +143,7 @@ func (x *Proxy) variables(cfg Config, f Facts) ([]corev1.EnvVar, error) {
 			apps = append(apps, c.Name)
 		}
 	}
-	gateway := cfg.Network.Gateway.Addr().String()
+	gateway := cfg.Network.Gateway().String()
 	mark := strconv.FormatUint(uint64(x.Capture.ProxyMark), 10)
 	if f.Injection == controller.Gateway {
 		mark = "0"
@@ -171,6 +173,10 @@ func (x *Proxy) variables(cfg Config, f Facts) ([]corev1.EnvVar, error) {
 		{"MESH_SO_MARK", mark},
 		{"MESH_DNS_UPSTREAMS", gateway + ":53"},
 		{"ISTIO_PROMETHEUS_ANNOTATIONS", prometheusAnnotations(f)},
+	}
+	own := cfg.Network.ProxyVariables(cfg.IP)
+	for _, name := range slices.Sorted(maps.Keys(own)) {
+		pairs = append(pairs, [2]string{name, own[name]})
 	}
 	env := make([]corev1.EnvVar, len(pairs))
 	for i, p := range pairs {

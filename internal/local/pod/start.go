@@ -139,5 +139,9 @@ func (c *container) environment() ([]string, error) {
 		// After the manifest's, so that nobody else decides who the proxy is.
 		spec.Env = append(append([]corev1.EnvVar(nil), spec.Env...), own...)
 	}
-	return Env(spec, Base(c.pod.cfg.HostEnv, c.pod.facts), c.pod.facts, c.pod.cfg.Configs)
+	base := Base(c.pod.cfg.HostEnv, c.pod.facts)
+	if c.role != roleProxy {
+		base = append(base, c.pod.cfg.Network.Variables(c.pod.cfg.IP, c.pod.proxy != nil, c.pod.cfg.Services())...)
+	}
+	return Env(spec, base, c.pod.facts, c.pod.cfg.Configs)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/local/bridge"
 	"github.com/meshctl/meshctl/internal/local/image"
-	"github.com/meshctl/meshctl/internal/local/node"
+	"github.com/meshctl/meshctl/internal/local/network"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -47,7 +47,7 @@ type Options struct {
 	Dir      string // state directory
 	Domain   string
 	NodeName string
-	Network  node.Network
+	Network  network.Network
 	HostEnv  []string
 	Resolver image.Resolver
 	Bridge   *bridge.Node

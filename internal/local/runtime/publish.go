@@ -28,7 +28,7 @@ func (r *Runtime) publish(services []*corev1.Service, pods []controller.Pod, end
 	if publisher == nil {
 		return
 	}
-	hostIP := r.opts.Network.Gateway.Addr().String()
+	hostIP := r.opts.Network.Gateway().String()
 	var values []metav1.Object
 	for _, s := range services {
 		values = append(values, s)

@@ -37,8 +37,7 @@ type Runtime struct {
 	allocator *controller.Allocator
 	published map[resource.Key]uint64
 	runs      map[string]int // how often a pod of this name was started
-	lastIP    uint32
-	rules     string // last rules applied, as text
+	lastIP    int
 	wasReady  map[string]bool
 
 	mu          sync.Mutex
@@ -53,7 +52,6 @@ type Runtime struct {
 	findings    []diag.Diagnostic
 	stopping    bool
 	started     time.Time
-	egress      uint16
 	idle        chan struct{} // closed when stopping and no pod is left
 }
 
@@ -65,7 +63,7 @@ type scaling struct{ replicas, objectSaid int }
 func New(opts Options) *Runtime {
 	r := &Runtime{
 		opts: opts, kick: make(chan struct{}, 1), feed: newFeed(), ready: make(chan struct{}),
-		allocator: controller.NewAllocator(opts.Network.Services), published: map[resource.Key]uint64{},
+		allocator: controller.NewAllocator(opts.Network.Services()), published: map[resource.Key]uint64{},
 		runs: map[string]int{}, wasReady: map[string]bool{}, configs: &configs{}, scale: map[controller.WorkloadKey]scaling{},
 		pods:    map[string]*pod.Pod{},
 		started: time.Now(), idle: make(chan struct{}),
@@ -160,17 +158,20 @@ func (r *Runtime) reconcile(ctx context.Context) {
 		return
 	}
 	findings := slices.Clone(r.opts.Findings)
+	services, more := r.allocator.Services(objects)
+	findings = append(findings, more...)
+	r.mu.Lock()
+	r.services = services // known to the pods that start now
+	r.mu.Unlock()
 	if !stopping {
 		findings = append(findings, r.plan(ctx, objects)...)
 	}
-	services, more := r.allocator.Services(objects)
-	findings = append(findings, more...)
 	slices.SortStableFunc(findings, diag.Compare)
 	findings = slices.Compact(findings) // each replica reports the same
 	pods := r.snapshot()
-	endpoints := controller.EndpointSlices(services, pods, r.opts.NodeName)
+	endpoints := controller.EndpointSlices(services, pods, r.opts.NodeName, r.podPort)
 	r.mu.Lock()
-	r.services, r.slices, r.findings = services, endpoints, findings
+	r.slices, r.findings = endpoints, findings
 	if stopping && len(r.pods) == 0 {
 		select {
 		case <-r.idle:
@@ -182,7 +183,7 @@ func (r *Runtime) reconcile(ctx context.Context) {
 	r.tellReadiness(pods)
 	r.publish(services, pods, endpoints)
 	r.dns.Set(dns.Names(r.opts.Domain, services, endpoints))
-	if err := r.applyRules(vipPorts(services, endpoints)); err != nil {
+	if err := r.opts.Network.Route(vipPorts(services, endpoints)); err != nil {
 		r.opts.Log.ErrorContext(ctx, "service addresses not updated", "err", err)
 	}
 	if !stopping {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/local/api"
 	"github.com/meshctl/meshctl/internal/local/controller"
+	"github.com/meshctl/meshctl/internal/local/namespaced"
 	"github.com/meshctl/meshctl/internal/local/node"
 	"github.com/meshctl/meshctl/internal/resource"
 )
@@ -45,7 +46,7 @@ func TestEventsAreBoundedAndNumbered(t *testing.T) {
 }
 
 func newRuntime() *Runtime {
-	return New(Options{Network: node.DefaultNetwork(), Domain: "cluster.local", Log: slog.New(slog.DiscardHandler)})
+	return New(Options{Network: namespaced.New(node.DefaultNetwork(), nil), Domain: "cluster.local", Log: slog.New(slog.DiscardHandler)})
 }
 
 func TestFollowedEventsEndWithTheReader(t *testing.T) {
@@ -74,10 +75,10 @@ func TestPodAddresses(t *testing.T) {
 	t.Parallel()
 	r := newRuntime()
 	seen := map[netip.Addr]bool{}
-	network := r.opts.Network.Gateway.Masked()
+	network := node.DefaultNetwork().Gateway.Masked()
 	for range 60000 {
 		ip, ok := r.freeIP()
-		if !ok || seen[ip] || !network.Contains(ip) || ip == r.opts.Network.Gateway.Addr() {
+		if !ok || seen[ip] || !network.Contains(ip) || ip == r.opts.Network.Gateway() {
 			t.Fatalf("address %s %t, seen before: %t", ip, ok, seen[ip])
 		}
 		seen[ip] = true

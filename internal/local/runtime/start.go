@@ -62,7 +62,8 @@ func (r *Runtime) startPod(ctx context.Context, spec controller.PodSpec) []diag.
 			}
 			return cp.Tokens.Issue(spec.Namespace, spec.ServiceAccount(), spec.Name)
 		},
-		Settle: r.opts.Settle, Log: log,
+		Services: func() []*corev1.Service { return r.servicesOf(spec.Namespace) },
+		Settle:   r.opts.Settle, Log: log,
 		Event:   func(warning bool, kind, message string) { r.feed.add(warning, kind, "Pod "+spec.ID(), message) },
 		Changed: r.wake,
 	})
@@ -110,7 +111,7 @@ func (r *Runtime) captureOf(cp ControlPlane, spec controller.PodSpec) (capture.C
 	base := capture.Default()
 	base.ProxyUIDs, base.ProxyGIDs, base.ProxyMark = nil, nil, pod.DefaultMark
 	base.DNSCapture = true
-	base.Nameservers = []netip.Addr{r.opts.Network.Gateway.Addr()}
+	base.Nameservers = []netip.Addr{r.opts.Network.Gateway()}
 	base.ExcludeOutboundRanges = cp.ExcludeOutbound
 	c, wrong := capture.FromAnnotations(base, spec.Annotations)
 	var findings []diag.Diagnostic
@@ -124,25 +125,38 @@ func (r *Runtime) captureOf(cp ControlPlane, spec controller.PodSpec) (capture.C
 	return c, findings
 }
 
-// freeIP is the next address of the pod network that no pod has. Addresses are
-// reused as late as possible, since others may still know the old holder.
+// freeIP is the next address that no pod has. Addresses are reused as late as
+// possible, since others may still know the old holder.
 func (r *Runtime) freeIP() (netip.Addr, bool) {
 	r.mu.Lock()
-	used := map[netip.Addr]bool{r.opts.Network.Gateway.Addr(): true}
+	used := map[netip.Addr]bool{}
 	for _, p := range r.pods {
 		used[p.Status().IP] = true
 	}
 	r.mu.Unlock()
-	size := uint32(1) << (32 - r.opts.Network.Gateway.Bits())
-	b := r.opts.Network.Gateway.Masked().Addr().As4()
-	base := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-	for range size {
-		r.lastIP = (r.lastIP + 1) % (size - 257)
-		v := base + 256 + r.lastIP // the first 256 are the node's
-		ip := netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
-		if last := v & 0xff; last != 0 && last != 255 && !used[ip] {
+	for range len(used) + 2 { // one of so many is free, the return to the first included
+		ip, ok := r.opts.Network.PodAddress(r.lastIP)
+		if !ok {
+			r.lastIP = 0
+			continue
+		}
+		r.lastIP++
+		if !used[ip] {
 			return ip, true
 		}
 	}
 	return netip.Addr{}, false
+}
+
+// servicesOf are the services of a namespace, as they are now.
+func (r *Runtime) servicesOf(namespace string) []*corev1.Service {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []*corev1.Service
+	for _, s := range r.services {
+		if s.Namespace == namespace {
+			out = append(out, s)
+		}
+	}
+	return out
 }

@@ -22,7 +22,7 @@ func (r *Runtime) Status() api.Status {
 	applied := r.done.Load()
 	pods := r.snapshot()
 	r.mu.Lock()
-	s := api.Status{Name: r.opts.Name, Started: r.started, Diagnostics: slices.Clone(r.findings), Pods: []api.Pod{}, Services: []api.Service{}}
+	s := api.Status{Name: r.opts.Name, Network: string(r.opts.Network.Mode()), Started: r.started, Diagnostics: slices.Clone(r.findings), Pods: []api.Pod{}, Services: []api.Service{}}
 	ready := readyEndpoints(r.slices)
 	for _, svc := range r.services {
 		s.Services = append(s.Services, serviceInfo(svc, ready))

@@ -102,6 +102,9 @@ func (w *Worker) startDial(c *Conn, o DialOptions) error {
 	if o.Mark == 0 {
 		o.Mark = w.engine.opts.Mark
 	}
+	if s := w.engine.opts.LoopbackSource; s.IsValid() && !o.Source.Addr().IsValid() && family == unix.AF_INET && o.Addr.Addr().Unmap().IsLoopback() {
+		o.Source = netip.AddrPortFrom(s, 0)
+	}
 	so := netio.StreamOptions{Mark: o.Mark, KeepAlive: o.KeepAlive, UserTimeout: o.UserTimeout, Transparent: o.Transparent}
 	if err := so.Apply(fd, family); err != nil {
 		return err

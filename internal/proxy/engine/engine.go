@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -15,13 +16,17 @@ import (
 
 // Options of an engine. Zero fields mean the default.
 type Options struct {
-	Workers   int              // default GOMAXPROCS
-	Logger    *slog.Logger     // default discards
-	Mark      int              // SO_MARK of every socket the engine makes, 0 for none
-	HighWater int              // bytes waiting to be sent above which a connection is unwritable, default 256 KiB
-	LowWater  int              // at which it is writable again, default 64 KiB
-	MaxConns  int              // connections of all workers, accepted or dialed; 0 means no limit
-	Now       func() time.Time // default time.Now; for tests of those who use the engine
+	Workers int          // default GOMAXPROCS
+	Logger  *slog.Logger // default discards
+	Mark    int          // SO_MARK of every socket the engine makes, 0 for none
+	// LoopbackSource is where connections to IPv4 loopback addresses come from when
+	// nothing else is said; invalid: as the kernel has it. Workloads that share a
+	// machine's loopback are told apart by it.
+	LoopbackSource netip.Addr
+	HighWater      int              // bytes waiting to be sent above which a connection is unwritable, default 256 KiB
+	LowWater       int              // at which it is writable again, default 64 KiB
+	MaxConns       int              // connections of all workers, accepted or dialed; 0 means no limit
+	Now            func() time.Time // default time.Now; for tests of those who use the engine
 	// Linger is how long a connection that has sent its last byte waits for the
 	// peer to close, so that its closing does not destroy that byte under way
 	// (default 1 s). Stall is how long it may take to send, from one piece of

@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -45,7 +46,8 @@ services:
 
 environment: SERVICE_VERSION, DETAILS_HOSTNAME, REVIEWS_HOSTNAME, RATINGS_HOSTNAME,
   DETAILS_SERVICE_PORT, REVIEWS_SERVICE_PORT, RATINGS_SERVICE_PORT, SERVICES_DOMAIN,
-  ENABLE_RATINGS, STAR_COLOR, CLUSTER_NAME, EXTERNAL_BOOKS_URL, HOSTNAME
+  ENABLE_RATINGS, STAR_COLOR, CLUSTER_NAME, EXTERNAL_BOOKS_URL, HOSTNAME,
+  POD_IP (where to listen; without it, on every address), HTTP_PROXY, NO_PROXY
 `
 
 // Main runs the service that args names (without the program's name) until
@@ -79,7 +81,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, env func(
 	if inv.prefix != "" {
 		cfg.Prefix = inv.prefix
 	}
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fmt.Sprintf(":%d", inv.port))
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(env("POD_IP"), strconv.Itoa(inv.port)))
 	if err != nil {
 		fmt.Fprintf(stderr, "bookinfo %s: %v\n", inv.service, err)
 		return exitError
