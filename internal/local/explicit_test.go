@@ -230,7 +230,7 @@ func TestExplicitKillLeavesNothing(t *testing.T) {
 				if victim != "both" {
 					awaitGone(t, pids)
 				}
-				if stopped, err := local.Stop(context.Background(), m.name, 0); err != nil || stopped.WasRunning && victim != "node" {
+				if stopped, err := local.Stop(context.Background(), m.name, 0); err != nil || stopped.Killed {
 					t.Errorf("stop: %+v %v", stopped, err)
 				}
 				awaitGone(t, pids)
