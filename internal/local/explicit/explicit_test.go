@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -265,22 +266,42 @@ func TestProgramsEndWithTheNode(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	s := box(t, dir, "default/second")
+	s := box(t, t.TempDir(), "default/second")
+	at := func(address string) netip.AddrPort { return netip.MustParseAddrPort(address + ":9080") }
+	me := s.cfg.IP.String()
+	owners := map[string]process{"mine": {pid: 0}, "theirs": {pid: 1 << 30, environ: []byte(podMark("default/first", "7"))}}
+	for _, c := range []struct {
+		what         string
+		mine, others []socket
+		want         []string // nil: nothing
+	}{
+		{"nobody has it", nil, nil, nil},
+		{"it is ours", []socket{{at(me), "mine"}}, []socket{{at("127.0.0.1"), "theirs"}}, nil},
+		{"it is ours on every address", []socket{{at("0.0.0.0"), "mine"}}, nil, nil},
+		{"ours, where nobody looks", []socket{{at("127.0.0.1"), "mine"}}, nil, []string{"listens on 127.0.0.1:9080 only", "POD_IP (here " + me + ")"}},
+		{"every address is another's", nil, []socket{{at("0.0.0.0"), "theirs"}}, []string{"port 9080 is taken on every address by process", "of pod default/first", "POD_IP"}},
+		{"one address is another's", nil, []socket{{at("127.0.0.1"), "theirs"}}, []string{"cannot have it on every address", "of pod default/first", "POD_IP"}},
+		{"our address is another's", nil, []socket{{at(me), "gone"}}, []string{"is taken by a process of another user"}},
+	} {
+		got := s.judge(c.mine, c.others, owners)
+		if (got == "") != (c.want == nil) {
+			t.Errorf("%s: %q", c.what, got)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: no %q in %q", c.what, want, got)
+			}
+		}
+	}
 	ln, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
 	port := ln.Addr().(*net.TCPAddr).AddrPort().Port()
-	got := s.Explain([]uint16{port})
-	if !strings.Contains(got, "is taken on every address by process") || !strings.Contains(got, "POD_IP (here "+s.cfg.IP.String()+")") {
-		t.Errorf("got %q", got)
+	if got := s.Explain([]uint16{port}); !strings.Contains(got, "is taken on every address by process "+strconv.Itoa(os.Getpid())) {
+		t.Errorf("the kernel's table: %q", got)
 	}
 	ln.Close()
-	if got := s.Explain([]uint16{port}); got != "" {
-		t.Errorf("a free port: %q", got)
-	}
 }
 
 func TestListening(t *testing.T) {

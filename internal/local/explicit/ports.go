@@ -22,46 +22,48 @@ func (s *sandbox) Explain(ports []uint16) string {
 	}
 	owners := owners()
 	for _, port := range ports {
+		var mine, others []socket
 		for _, x := range sockets {
-			if x.at.Port() != port {
-				continue
+			switch {
+			case x.at.Port() != port:
+			case s.marked(owners[x.inode]):
+				mine = append(mine, x)
+			default:
+				others = append(others, x)
 			}
-			if text := s.judge(x, owners[x.inode]); text != "" {
-				return text
-			}
+		}
+		if text := s.judge(mine, others, owners); text != "" {
+			return text
 		}
 	}
 	return ""
 }
 
-// judge says what is wrong about a socket that has a port of the pod.
-func (s *sandbox) judge(x socket, owner process) string {
-	a := x.at.Addr()
-	mine := owner.pid != 0 && s.marked(owner)
+// judge says what is wrong about the sockets that have a port of the pod: its own
+// and others'.
+func (s *sandbox) judge(mine, others []socket, owners map[string]process) string {
 	advice := fmt.Sprintf("without namespaces all pods share the ports of this machine, so let each program listen on the address in POD_IP (here %s) "+
 		"in place of 0.0.0.0: by args or env in the manifest", s.cfg.IP)
-	switch {
-	case a == s.cfg.IP:
-		if !mine {
-			return fmt.Sprintf("port %d of %s is taken by %s", x.at.Port(), a, owner)
+	for _, x := range mine {
+		if a := x.at.Addr(); a == s.cfg.IP || a.IsUnspecified() {
+			return "" // as it should be
 		}
-	case a.IsUnspecified():
-		if !mine {
+	}
+	for _, x := range mine {
+		return fmt.Sprintf("%s listens on %s only, where nobody looks for it; %s", owners[x.inode], x.at, advice)
+	}
+	for _, x := range others {
+		a, owner := x.at.Addr(), owners[x.inode]
+		switch {
+		case a == s.cfg.IP:
+			return fmt.Sprintf("%s is taken by %s", x.at, owner)
+		case a.IsUnspecified():
 			return fmt.Sprintf("port %d is taken on every address by %s; %s", x.at.Port(), owner, advice)
+		case a.Is4():
+			return fmt.Sprintf("port %d of %s is taken by %s, so a program cannot have it on every address; %s", x.at.Port(), a, owner, advice)
 		}
-	case mine:
-		return fmt.Sprintf("%s listens on %s only, where nobody looks for it; %s", owner, x.at, advice)
-	case s.net.network(0).Addr().As4()[1] == first4(a)[1] && a.IsLoopback() && owner.pod() != "":
-		return fmt.Sprintf("port %d of %s is taken by %s, so a program cannot have it on every address; %s", x.at.Port(), a, owner, advice)
 	}
 	return ""
-}
-
-func first4(a netip.Addr) [4]byte {
-	if !a.Is4() {
-		return [4]byte{}
-	}
-	return a.As4()
 }
 
 // String names a process as a message does.
