@@ -4,6 +4,8 @@
 GO      ?= go
 BIN     := bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LINT_VERSION := v2.12.2
+LINT    ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 LDFLAGS := -s -w -X github.com/meshctl/meshctl/internal/version.Version=$(VERSION)
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
@@ -62,7 +64,7 @@ golden: ## rewrite golden files; look at the difference before committing
 
 .PHONY: lint
 lint: ## golangci-lint at the version pinned here
-	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2 run ./...
+	$(LINT) run ./...
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for a short while
