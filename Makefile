@@ -17,6 +17,14 @@ help: ## show this list
 build: ## build meshctl, meshd, meshproxy and bookinfo into bin/
 	$(BUILD) -o $(BIN)/ ./cmd/meshctl ./cmd/meshd ./cmd/meshproxy ./samples/bookinfo/cmd/bookinfo
 
+ARCHS   ?= amd64 arm64
+
+.PHONY: images
+images: build ## container images of meshd, meshproxy and bookinfo, into bin/images; no container engine
+	@for a in $(ARCHS); do echo "linux/$$a"; GOOS=linux GOARCH=$$a $(BUILD) -buildvcs=false -o $(BIN)/linux_$$a/ \
+	  ./cmd/meshd ./cmd/meshproxy ./samples/bookinfo/cmd/bookinfo || exit 1; done
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/meshctl images build $(ARCHS:%=--programs $(BIN)/linux_%) -o $(BIN)/images
+
 .PHONY: up
 up: build ## a whole mesh with Bookinfo on this machine, in the background
 	$(BIN)/meshctl up samples/bookinfo

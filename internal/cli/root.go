@@ -9,12 +9,14 @@ import (
 
 	"github.com/meshctl/meshctl/internal/cli/analyze"
 	"github.com/meshctl/meshctl/internal/cli/apply"
+	"github.com/meshctl/meshctl/internal/cli/bundle"
 	"github.com/meshctl/meshctl/internal/cli/deletion"
 	"github.com/meshctl/meshctl/internal/cli/down"
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exec"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/get"
+	"github.com/meshctl/meshctl/internal/cli/images"
 	"github.com/meshctl/meshctl/internal/cli/load"
 	"github.com/meshctl/meshctl/internal/cli/logs"
 	"github.com/meshctl/meshctl/internal/cli/proxyconfig"
@@ -45,7 +47,7 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 		groupLook: {
 			proxystatus.NewCmd(e, nil), proxyconfig.NewCmd(e), logs.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),
 		},
-		groupOther: {version.NewCmd(e, nil), settingscmd.NewCmd(e), newOptions(e)},
+		groupOther: {images.NewCmd(e), bundle.NewCmd(e), version.NewCmd(e, nil), settingscmd.NewCmd(e), newOptions(e)},
 	}
 }
 

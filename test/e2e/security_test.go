@@ -23,7 +23,7 @@ spec:
       containers:
         - name: outsider
           image: meshctl/bookinfo:1.0
-          command: ["/bookinfo", "ratings"]
+          args: ["ratings"]
           ports: [{containerPort: 9080}]
           readinessProbe: {httpGet: {path: /health, port: 9080}, periodSeconds: 1}
 `

@@ -1,0 +1,83 @@
+package bundle
+
+import (
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshctl/meshctl/internal/bundle"
+	"github.com/meshctl/meshctl/internal/cli/env"
+	"github.com/meshctl/meshctl/internal/cli/exit"
+	"github.com/meshctl/meshctl/internal/cli/images"
+	bookinfo "github.com/meshctl/meshctl/samples/bookinfo"
+)
+
+type createOptions struct {
+	Env     *env.Env
+	Named   images.Named
+	Folders []string
+	Images  string
+	Output  string
+}
+
+func newCreateCmd(e *env.Env) *cobra.Command {
+	o := &createOptions{Env: e}
+	cmd := &cobra.Command{
+		Use:   "create",
+		Short: "Put images and sample manifests into one file",
+		Long: `Makes one file with the images, what they are made of, and the sample's manifests.
+Every file in it is listed with its sha256, which load checks before it uses
+anything; the sha256 of the bundle itself is printed.
+
+The images are made of this very meshctl, unless --programs or --images say what to
+take instead (see meshctl images build).`,
+		Example: `  meshctl bundle create -o mesh-bundle.tar.gz
+  meshctl bundle create --images images`,
+		Args: env.Args(0, 0),
+		RunE: func(*cobra.Command, []string) error { return o.run() },
+	}
+	o.Named.AddFlags(cmd)
+	f := cmd.Flags()
+	f.StringArrayVar(&o.Folders, "programs", nil, "`folder` with the programs to make images of; once for each architecture")
+	f.StringVar(&o.Images, "images", "", "`folder` with images that are built already")
+	f.StringVarP(&o.Output, "output", "o", "mesh-bundle.tar.gz", "`file` to write")
+	cmd.MarkFlagsMutuallyExclusive("images", "programs")
+	cmd.MarkFlagsMutuallyExclusive("images", "hub")
+	cmd.MarkFlagsMutuallyExclusive("images", "tag")
+	_ = cmd.MarkFlagDirname("programs")
+	_ = cmd.MarkFlagDirname("images")
+	_ = cmd.MarkFlagFilename("output", "tar.gz")
+	return cmd
+}
+
+func (o *createOptions) run() error {
+	r, err := o.Named.Release(o.Env)
+	if err != nil {
+		return err
+	}
+	folder := o.Images
+	if folder == "" {
+		folder, err = os.MkdirTemp("", "meshctl-images-")
+		if err != nil {
+			return exit.Failuref("no room for the images").Because(err)
+		}
+		defer os.RemoveAll(folder)
+		set, err := images.Build(r, o.Folders)
+		if err != nil {
+			return err
+		}
+		if err := set.WriteArchives(folder); err != nil {
+			return exit.Failuref("no room for the images").Because(err)
+		}
+	} else if _, err := images.Archives(folder); err != nil {
+		return err
+	}
+	trees := map[string]fs.FS{"images": os.DirFS(folder), "samples": bookinfo.FS()}
+	digest, err := bundle.Create(o.Output, bundle.Info{Version: r.Version, Created: r.Created}, trees)
+	if err != nil {
+		return exit.Failuref("cannot make the bundle %s", o.Output).Because(err)
+	}
+	o.Env.IO.Printf("%s  sha256:%s\n", o.Output, digest)
+	return nil
+}
