@@ -65,16 +65,8 @@ func TestDiscoveryServesACluster(t *testing.T) {
 	if c.bundle("mutatingwebhookconfigurations", "theirs") != "" {
 		t.Error("the webhook of another revision was changed")
 	}
-	stream := r.ads(t, []byte(root), "p1", tokenOf(t, "buyer", "p1", []string{"istio-ca"}, time.Now().Add(time.Hour)))
-	res, err := stream.Recv()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, r.logs)
-	}
-	var names []string
-	for _, x := range res.Resources {
-		names = append(names, x.Name)
-	}
-	if !slices.Contains(names, "outbound|9080||reviews.shop.svc.cluster.local") {
+	stream := r.ads(t, []byte(root), "p1", "shop", tokenOf(t, "buyer", "p1", []string{"istio-ca"}, time.Now().Add(time.Hour)))
+	if names := receive(t, stream); !slices.Contains(names, "outbound|9080||reviews.shop.svc.cluster.local") {
 		t.Errorf("clusters are %v", names)
 	}
 	if _, text := r.get(t, "/metrics"); !strings.Contains(text, "pilot_services 1") || !strings.Contains(text, "go_goroutines") {
@@ -113,7 +105,7 @@ func TestDiscoveryRefuses(t *testing.T) {
 		"another account":  tokenOf(t, "seller", "p1", "istio-ca", later),
 		"not ours":         "x." + strings.Split(tokenOf(t, "a", "b", "istio-ca", later), ".")[1] + ".forged",
 	} {
-		_, err := r.ads(t, []byte(c.roots("shop")), "p1", token).Recv()
+		_, err := r.ads(t, []byte(c.roots("shop")), "p1", "shop", token).Recv()
 		if status.Code(err) != codes.PermissionDenied {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -86,10 +86,16 @@ type replica struct {
 	stop func() error
 }
 
-// start runs a control plane until the test ends, or stop is called.
+// start runs a control plane for the cluster.
 func (c *testCluster) start(t *testing.T, edit func(*discoveryOptions)) *replica {
 	t.Helper()
-	o, err := parseDiscovery([]string{"--kubeconfig", c.kubeconfig, "--log-level", "debug"}, io.Discard, func(string) string { return "" })
+	return startReplica(t, c.kubeconfig, edit)
+}
+
+// startReplica runs a control plane until the test ends, or stop is called.
+func startReplica(t *testing.T, kubeconfig string, edit func(*discoveryOptions)) *replica {
+	t.Helper()
+	o, err := parseDiscovery([]string{"--kubeconfig", kubeconfig, "--log-level", "debug"}, io.Discard, func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,14 +176,14 @@ func (r *replica) ready(t *testing.T) {
 }
 
 // ads opens a session as a pod with a token.
-func (r *replica) ads(t *testing.T, roots []byte, pod, token string) discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient {
+func (r *replica) ads(t *testing.T, roots []byte, pod, namespace, token string) discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient {
 	t.Helper()
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(roots) {
 		t.Fatalf("no root certificate in %q", roots)
 	}
 	conn, err := grpc.NewClient(r.o.secure, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
-		MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: r.o.revisioned("istiod") + ".istio-system.svc",
+		MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: r.o.revisioned("istiod") + "." + r.o.namespace + ".svc",
 	})))
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +195,7 @@ func (r *replica) ads(t *testing.T, roots []byte, pod, token string) discoveryv3
 		t.Fatal(err)
 	}
 	if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{
-		Node:    &corev3.Node{Id: "sidecar~10.0.0.9~" + pod + ".shop~shop.svc.cluster.local"},
+		Node:    &corev3.Node{Id: "sidecar~10.0.0.9~" + pod + "." + namespace + "~" + namespace + ".svc.cluster.local"},
 		TypeUrl: "type.googleapis.com/envoy.config.cluster.v3.Cluster", ResourceNamesSubscribe: []string{"*"},
 	}); err != nil && !errors.Is(err, io.EOF) {
 		t.Fatal(err)

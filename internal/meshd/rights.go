@@ -29,7 +29,7 @@ func Rights(revision string) []Right {
 	}
 	return append(out,
 		Right{Group: "authentication.k8s.io", Resources: []string{"tokenreviews"}, Verbs: []string{"create"}, Why: "whose a token is"},
-		Right{Resources: []string{"configmaps"}, Names: []string{rootConfigMap}, Verbs: []string{"get", "list", "watch", "patch"}, Why: "the root certificate in every namespace"},
+		Right{Resources: []string{"configmaps"}, Names: []string{rootConfigMap}, Verbs: []string{"list", "watch", "patch"}, Why: "the root certificate in every namespace"},
 		Right{Resources: []string{"configmaps"}, Verbs: []string{"create"}, Why: "the root certificate in a new namespace"},
 		Right{
 			Group: "admissionregistration.k8s.io", Resources: []string{"mutatingwebhookconfigurations", "validatingwebhookconfigurations"},
