@@ -149,13 +149,21 @@ func debugNames(s *dns.Server) http.Handler {
 // names of DNS clusters are asked of our own DNS proxy, which knows the mesh's.
 type goResolver struct{ r *net.Resolver }
 
+//
+// Without capture /etc/resolv.conf is not the mesh's, so name servers that the
+// agent was given are asked in its place.
 func resolver(s Settings) goResolver {
-	if !s.DNSCapture {
+	server := s.DNSAddr.String()
+	switch {
+	case s.DNSCapture:
+	case s.Interception == "NONE" && len(s.DNSUpstream) > 0:
+		server = s.DNSUpstream[0]
+	default:
 		return goResolver{&net.Resolver{PreferGo: true}}
 	}
 	d := &net.Dialer{Timeout: 5 * time.Second}
 	return goResolver{&net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return d.DialContext(ctx, network, s.DNSAddr.String())
+		return d.DialContext(ctx, network, server)
 	}}}
 }
 

@@ -19,7 +19,7 @@ type Bound struct {
 }
 
 // ParseBound reads the node metadata MESHCTL_BOUND: "127.9.3.0/24" or
-// "127.9.3.0/24,127.9.0.0/24", the proxy's own network and that of services.
+// "127.9.0.0/16,10.96.0.0/16", the proxy's own network and that of services.
 func ParseBound(s string) (Bound, error) {
 	own, services, both := strings.Cut(s, ",")
 	var b Bound
@@ -28,11 +28,11 @@ func ParseBound(s string) (Bound, error) {
 		return Bound{}, err
 	}
 	if both {
-		if b.Services, err = loopback(services); err != nil {
+		if b.Services, err = netip.ParsePrefix(services); err != nil {
 			return Bound{}, err
 		}
-		if b.Services.Bits() != b.Own.Bits() {
-			return Bound{}, fmt.Errorf("networks %s and %s are not of one size", b.Own, b.Services)
+		if !b.Services.Addr().Is4() || b.Services != b.Services.Masked() || b.Services.Bits() != b.Own.Bits() {
+			return Bound{}, fmt.Errorf("%s is not an IPv4 network of the size of %s", services, b.Own)
 		}
 	}
 	return b, nil

@@ -41,7 +41,7 @@ type mesh struct {
 }
 
 // up starts a mesh from a folder by the meshctl program. The caller ends it.
-func up(t *testing.T, name, folder string) *mesh {
+func up(t *testing.T, name, folder string, flags ...string) *mesh {
 	t.Helper()
 	bin := os.Getenv("MESH_BIN")
 	if bin == "" {
@@ -56,7 +56,7 @@ func up(t *testing.T, name, folder string) *mesh {
 		_, _ = local.Stop(context.WithoutCancel(t.Context()), name, 0)
 	})
 	began := time.Now()
-	out := m.run(t, "up", "--name", name, folder)
+	out := m.run(t, append([]string{"up", "--name", name, folder}, flags...)...)
 	t.Logf("up took %s\n%s", time.Since(began).Round(10*time.Millisecond), out)
 	opened, err := local.Open(t.Context(), name)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,6 +125,9 @@ func testKill(t *testing.T, m *mesh) {
 	}
 }
 
+// ourInterface are the names that a mesh gives; others have theirs.
+var ourInterface = regexp.MustCompile(`^(veth[0-9a-f]{1,8}|mesh\d+)$`)
+
 // Nothing is left: no process, port, file or name.
 func testDown(t *testing.T, m *mesh) {
 	s, err := m.Status(t.Context())
@@ -167,7 +171,7 @@ func testDown(t *testing.T, m *mesh) {
 		t.Fatal(err)
 	}
 	for _, i := range interfaces {
-		if strings.HasPrefix(i.Name, "veth") || strings.HasPrefix(i.Name, "mesh") {
+		if ourInterface.MatchString(i.Name) {
 			t.Errorf("interface %s is on the machine", i.Name)
 		}
 	}

@@ -51,6 +51,8 @@ func variants() []variant {
 		{name: "registry only", files: []string{"base"}, extra: "kind: Workload\nspec: {registryOnly: true, http10: true}\n"},
 		{name: "tproxy", files: []string{"base"}, extra: "kind: Workload\nspec: {interception: TPROXY}\n"},
 		{name: "no capture", files: []string{"base", "sidecar"}, extra: "kind: Workload\nspec: {interception: NONE}\n"},
+		{name: "explicit", files: []string{"base", "virtualservices", "policies"}, extra: "kind: Workload\nspec: {interception: NONE, bound: '127.9.3.0/24,10.0.0.0/24', httpProxy: 15007, ports: [{number: 9080, protocol: HTTP}]}\n"},
+		{name: "explicit gateway", files: []string{"base", "virtualservices", "gateway"}, gateway: true, extra: "kind: Workload\nspec: {interception: NONE, bound: '127.9.3.0/24'}\n"},
 		{name: "json logs", files: []string{"base"}, extra: "kind: MeshConfig\nspec: {accessLogFile: /dev/stdout, accessLogEncoding: JSON, pathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}, h2UpgradePolicy: UPGRADE, inboundTrafficPolicy: {mode: LOCALHOST}}\n"},
 		{name: "own log formats", files: []string{"base"}, extra: "kind: MeshConfig\nspec: {accessLogFile: /dev/stdout, accessLogFormat: '%START_TIME% %RESPONSE_CODE% %REQ(X-A)%', pathNormalization: {normalization: MERGE_SLASHES}, meshMTLS: {minProtocolVersion: TLSV1_3}, proxyHttpPort: 15080}\n"},
 	}

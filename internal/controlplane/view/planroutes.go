@@ -67,7 +67,9 @@ func (b *planner) planHTTPProxy(hosts []string) {
 	var requests []*hostRequest
 	for _, port := range slices.Sorted(maps.Keys(all)) {
 		for _, r := range all[port] {
-			r.route, r.proxied = name, true
+			if r.route, r.proxied = name, true; r.service != "" && b.scope.Node.Bound.IsValid() {
+				r.own = mesh.BoundPort(port)
+			}
 			requests = append(requests, r.seal())
 		}
 	}

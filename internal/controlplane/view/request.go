@@ -75,7 +75,9 @@ type hostRequest struct {
 	service string // key, "" when no service has the host
 	vs      string // key, "" for none
 	sniffed bool
-	proxied bool // requests name the port too (xdsgen.HTTPProxyRoutes)
+	// proxied: requests name the port too, or own (xdsgen.HTTPProxyRoutes).
+	proxied bool
+	own     uint32 // where the proxy listens itself for the port; 0: nowhere
 	// destinations are the upstreams of the hosts that routes name.
 	destinations map[string]upstream
 	// without are domains that another host of the route configuration has already.
@@ -88,7 +90,7 @@ func (r *hostRequest) Equal(o *hostRequest) bool { return r.id == o.id }
 // seal computes the key, which says everything that the virtual host depends on.
 func (r *hostRequest) seal() *hostRequest {
 	parts := []string{
-		string(r.dialect), nodeKey(r.node), r.route, fmt.Sprint(r.port, r.sniffed, r.proxied), r.host, r.service, r.vs,
+		string(r.dialect), nodeKey(r.node), r.route, fmt.Sprint(r.port, r.sniffed, r.proxied, r.own), r.host, r.service, r.vs,
 	}
 	parts = append(parts, destinationParts(r.destinations)...)
 	parts = append(parts, r.without...)

@@ -39,7 +39,7 @@ func (v *View) hostBundles(requests collection.Collection[*hostRequest]) collect
 func (v *View) routeHost(c *collection.Ctx, r *hostRequest) xdsgen.RouteHost {
 	h := xdsgen.RouteHost{Host: r.host}
 	if r.proxied {
-		h.ProxyPort = r.port
+		h.ProxyPort, h.OwnPort = r.port, r.own
 	}
 	if r.service != "" {
 		h.Service, _ = collection.Fetch(c, v.m.Services, r.service)

@@ -24,8 +24,8 @@ func domainsOf(h RouteHost, dnsDomain string) []string {
 			out = append(out, n) // a client need not name HTTP's own port
 		}
 		// Variables of Kubernetes' style name the port on which the proxy listens itself.
-		if bound := mesh.BoundPort(h.ProxyPort); bound != h.ProxyPort && !hasServicePort(h.Service, bound) {
-			out = append(out, hostPort(n, bound))
+		if h.OwnPort != 0 && h.OwnPort != h.ProxyPort && !hasServicePort(h.Service, h.OwnPort) {
+			out = append(out, hostPort(n, h.OwnPort))
 		}
 	}
 	return out
@@ -39,6 +39,7 @@ func hasServicePort(s *mesh.Service, port uint32) bool {
 	return ok
 }
 
+// namesOf are those of domainsOf without ports.
 func namesOf(h RouteHost, dnsDomain string) []string {
 	host := h.Host
 	if h.Service != nil {

@@ -94,8 +94,9 @@ type RouteHost struct {
 	Service        *mesh.Service
 	VirtualService *mesh.VirtualService // nil: one route to the service
 	// ProxyPort is set in the table of an HTTP proxy (HTTPProxyRoutes), where
-	// requests for all ports meet: the port that a request must name.
-	ProxyPort uint32
+	// requests for all ports meet: the port that a request must name. OwnPort is
+	// where the proxy listens itself for it (mesh.BoundPort), and names it too; 0: nowhere.
+	ProxyPort, OwnPort uint32
 }
 
 // VirtualHostInput is one host on one port.

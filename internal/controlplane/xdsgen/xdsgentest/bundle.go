@@ -26,7 +26,9 @@ func (s *Scenario) common(d mesh.Dialect) xdsgen.Common {
 }
 
 func (s *Scenario) node(t mesh.ProxyType) xdsgen.Node {
+	bound, _ := mesh.ParseBound(s.Workload.Bound) // Parse has read it
 	return xdsgen.Node{
+		Bound: bound, HTTPProxyPort: s.Workload.HTTPProxy,
 		Type: t, Namespace: s.Workload.Namespace, DNSDomain: s.Workload.Namespace + ".svc.cluster.local", Labels: s.Workload.Labels,
 		Interception: s.Workload.Interception, HTTP10: s.Workload.HTTP10,
 	}
@@ -128,12 +130,18 @@ func (s *Scenario) RouteInputs(d mesh.Dialect) []xdsgen.RouteInput {
 				if !p.Protocol.IsHTTP() && p.Protocol != mesh.ProtocolAuto {
 					continue
 				}
-				sniffed := svc.Host + ":" + itoa(p.Number)
-				if name != sniffed && name != itoa(p.Number) {
+				h := xdsgen.RouteHost{Host: svc.Host, Service: svc, VirtualService: s.virtualService(svc.Host)}
+				switch name {
+				case xdsgen.HTTPProxyRoutes:
+					if h.ProxyPort = p.Number; in.Node.Bound.IsValid() {
+						h.OwnPort = mesh.BoundPort(p.Number)
+					}
+				case svc.Host + ":" + itoa(p.Number), itoa(p.Number):
+					in.Port = p.Number
+				default:
 					continue
 				}
-				in.Port = p.Number
-				in.Hosts = append(in.Hosts, xdsgen.RouteHost{Host: svc.Host, Service: svc, VirtualService: s.virtualService(svc.Host)})
+				in.Hosts = append(in.Hosts, h)
 			}
 		}
 		out = append(out, in)

@@ -203,6 +203,12 @@ func Draw(t *rapid.T) *Scenario {
 	if err != nil {
 		t.Fatal(err)
 	}
+	switch s.Workload.HTTPProxy = rapid.SampledFrom([]uint32{0, 15007}).Draw(t, "HTTP proxy"); rapid.IntRange(0, 3).Draw(t, "capture") {
+	case 0:
+		s.Workload.Interception = mesh.InterceptNone
+	case 1:
+		s.Workload.Interception, s.Workload.Bound = mesh.InterceptNone, "127.9.3.0/24,10.0.0.0/24"
+	}
 	for i := range rapid.IntRange(0, 3).Draw(t, "virtual services") {
 		spec := &networking.VirtualService{Http: rapid.SliceOfN(httpRoutes(), 0, 3).Draw(t, "http")}
 		for range rapid.IntRange(0, 2).Draw(t, "tls") {

@@ -31,6 +31,8 @@ type Workload struct {
 	Namespace    string
 	Labels       map[string]string
 	Interception string
+	Bound        string // as mesh.ParseBound reads it
+	HTTPProxy    uint32 // the port
 	HTTP10       bool
 	RegistryOnly bool
 	// Ports are its inbound ports.
@@ -108,7 +110,11 @@ func (s *Scenario) add(text string) error {
 	o := mesh.Origin{Kind: d.Kind, Namespace: d.Metadata.Namespace, Name: d.Metadata.Name}
 	switch d.Kind {
 	case "Workload":
-		return yaml.Unmarshal(raw, &s.Workload)
+		if err := yaml.Unmarshal(raw, &s.Workload); err != nil || s.Workload.Bound == "" {
+			return err
+		}
+		_, err := mesh.ParseBound(s.Workload.Bound)
+		return err
 	case "MeshConfig":
 		return into(s.Mesh.MeshConfig)
 	case "Service":
