@@ -38,13 +38,9 @@ func (b *routeBuilder) redirect(r *routev3.Route, m *networking.HTTPRedirect) {
 	case *networking.HTTPRedirect_Port:
 		a.PortRedirect = p.Port
 	case *networking.HTTPRedirect_DerivePort:
-		switch {
-		case p.DerivePort == networking.HTTPRedirect_FROM_REQUEST_PORT:
+		// No port in the answer is the scheme's own: that is FROM_PROTOCOL_DEFAULT.
+		if p.DerivePort == networking.HTTPRedirect_FROM_REQUEST_PORT {
 			a.PortRedirect = b.Port
-		case m.GetScheme() == "https":
-			a.PortRedirect = 443
-		default:
-			a.PortRedirect = 80
 		}
 	}
 	r.Action = &routev3.Route_Redirect{Redirect: a}

@@ -172,3 +172,31 @@ func TestLocality(t *testing.T) {
 		})
 	}
 }
+
+// A redirect to the port of its scheme used to name port 80 also on a server of
+// HTTPS, and to write out a port that the scheme says already.
+func TestDerivedRedirectPorts(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		scheme string
+		derive networking.HTTPRedirect_RedirectPortSelection
+		want   uint32
+	}{
+		{"", networking.HTTPRedirect_FROM_PROTOCOL_DEFAULT, 0},
+		{"https", networking.HTTPRedirect_FROM_PROTOCOL_DEFAULT, 0},
+		{"https", networking.HTTPRedirect_FROM_REQUEST_PORT, 8443},
+	} {
+		vs := &mesh.VirtualService{Origin: mesh.Origin{Kind: "VirtualService", Name: "a"}, Hosts: []string{"a.example.com"}, Spec: &networking.VirtualService{
+			Hosts: []string{"a.example.com"}, Http: []*networking.HTTPRoute{{Redirect: &networking.HTTPRedirect{
+				Scheme: c.scheme, RedirectPort: &networking.HTTPRedirect_DerivePort{DerivePort: c.derive},
+			}}},
+		}}
+		routes, found := xdsgen.OutboundRoutes(xdsgen.RouteInput{Name: "8443", Port: 8443, Hosts: []xdsgen.RouteHost{{Host: "a.example.com", VirtualService: vs}}})
+		if len(found) > 0 {
+			t.Fatal(found)
+		}
+		if got := routes.VirtualHosts[0].Routes[0].GetRedirect().GetPortRedirect(); got != c.want {
+			t.Errorf("%s %s: port %d, want %d", c.scheme, c.derive, got, c.want)
+		}
+	}
+}
