@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/meshctl/meshctl/internal/testenv/stockenvoy"
 )
 
 // bed is everything that a run needs: the backend, and the two proxies in front of it.
@@ -84,7 +86,7 @@ func prepare(ctx context.Context, s *settings, dir string) (_ *bed, err error) {
 
 // useEnvoy finds the program to compare with.
 func (b *bed) useEnvoy(ctx context.Context) (err error) {
-	if b.envoy, err = findEnvoy(); err != nil {
+	if b.envoy, err = stockenvoy.Locate(); err != nil {
 		return err
 	}
 	out, err := exec.CommandContext(ctx, b.envoy, "--version").Output()

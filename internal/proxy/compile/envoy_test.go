@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +12,7 @@ import (
 	"github.com/meshctl/meshctl/internal/proxy/header"
 	"github.com/meshctl/meshctl/internal/proxy/route"
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
+	"github.com/meshctl/meshctl/internal/testenv/stockenvoy"
 )
 
 const oracleConfig = `
@@ -120,39 +118,13 @@ func oracleRequests() [][]string {
 // TestSameRouteAsEnvoy asks a stock Envoy and our tables the same questions.
 func TestSameRouteAsEnvoy(t *testing.T) {
 	t.Parallel()
-	bin := os.Getenv("MESH_ENVOY")
-	if bin == "" {
-		var err error
-		if bin, err = exec.LookPath("envoy"); err != nil {
-			const missing = "no stock Envoy: neither in MESH_ENVOY nor in PATH"
-			if os.Getenv("MESH_REQUIRE_ENVOY") == "1" {
-				t.Fatal(missing)
-			}
-			t.Skip(missing)
-		}
-	}
+	stockenvoy.Find(t)
 	l := must(net.Listen("tcp", "127.0.0.1:0"))
 	port := l.Addr().(*net.TCPAddr).Port
 	_ = l.Close()
 	text := fmt.Sprintf(oracleConfig, port)
-	file := filepath.Join(t.TempDir(), "envoy.yaml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), bin, "-c", file, "--concurrency", "1", "-l", "info", "--disable-hot-restart", "--use-dynamic-base-id")
-	out := must(cmd.StderrPipe())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	ready := false
-	for lines := bufio.NewScanner(out); !ready && lines.Scan(); {
-		ready = strings.Contains(lines.Text(), "starting main dispatch loop")
-	}
-	if !ready {
-		t.Fatal("Envoy did not start")
-	}
-	go func() { _, _ = out.Read(make([]byte, 1<<20)) }()
+	e := stockenvoy.Start(t, text)
+	e.Until("the listener", func() bool { return e.Get("/ready") == "LIVE\n" })
 
 	s := must(FromBootstrap([]byte(text), Options{}))
 	table := s.Listeners[0].Chains[0].HTTP.Routes

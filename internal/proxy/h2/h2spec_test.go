@@ -1,15 +1,11 @@
 package h2
 
 import (
-	"net"
-	"os"
-	"os/exec"
-	"regexp"
-	"strconv"
 	"testing"
 
 	"github.com/meshctl/meshctl/internal/proxy/codec"
 	"github.com/meshctl/meshctl/internal/proxy/header"
+	"github.com/meshctl/meshctl/internal/testenv/h2spec"
 )
 
 // helloApp answers each complete request with status 200 and a body.
@@ -37,27 +33,8 @@ func (h *helloStream) answer(end bool) {
 	h.s.SendData([]byte("hello"), true)
 }
 
-// TestH2Spec runs h2spec in strict mode, if it is at MESH_H2SPEC or in PATH.
+// TestH2Spec: every case has to pass.
 func TestH2Spec(t *testing.T) {
 	t.Parallel()
-	tool := os.Getenv("MESH_H2SPEC")
-	if tool == "" {
-		var err error
-		if tool, err = exec.LookPath("h2spec"); err != nil {
-			t.Skip("h2spec is not installed; set MESH_H2SPEC to its path")
-		}
-	}
-	host, port, err := net.SplitHostPort(serve(t, helloApp{}, codec.Limits{}, Options{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, _ := exec.CommandContext(t.Context(), tool, "-h", host, "-p", port, "-S", "-o", "2").CombinedOutput()
-	m := regexp.MustCompile(`(\d+) tests, (\d+) passed`).FindSubmatch(out)
-	if m == nil {
-		t.Fatalf("h2spec did not finish:\n%s", out)
-	}
-	t.Logf("%s", m[0])
-	if passed, _ := strconv.Atoi(string(m[2])); passed < 146 {
-		t.Errorf("%d of %s passed, want all\n%s", passed, m[1], out)
-	}
+	h2spec.Run(t, serve(t, helloApp{}, codec.Limits{}, Options{}), 146)
 }
