@@ -2,7 +2,6 @@ package xdsgen_test
 
 import (
 	"bytes"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,11 +17,10 @@ import (
 	"github.com/meshctl/meshctl/internal/mesh"
 )
 
-var update = flag.Bool("update", false, "rewrite the goldens")
-
 // TestGolden compares resources with what the files of testdata say: in.yaml, and
 // want/<dialect>/<sidecar or gateway>/<kind>/<name>.yaml for the resources that
-// matter. want/findings lists the Diagnostics of the native sidecar.
+// matter. want/findings lists the Diagnostics of the native sidecar. Run with
+// UPDATE_GOLDEN=1 to rewrite what is wanted, then read the difference.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -39,6 +37,7 @@ func TestGolden(t *testing.T) {
 
 func golden(t *testing.T, file string) {
 	t.Helper()
+	update := os.Getenv("UPDATE_GOLDEN") != ""
 	a, err := txtar.ParseFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +68,7 @@ func golden(t *testing.T, file string) {
 			t.Errorf("there is no %s", f.Name)
 			continue
 		}
-		if *update {
+		if update {
 			a.Files[i+1].Data = got
 			continue
 		}
@@ -77,7 +76,7 @@ func golden(t *testing.T, file string) {
 			t.Errorf("%s:\n%s", f.Name, diff)
 		}
 	}
-	if *update {
+	if update {
 		if err := os.WriteFile(file, txtar.Format(a), 0o600); err != nil {
 			t.Fatal(err)
 		}

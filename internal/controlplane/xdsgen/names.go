@@ -71,12 +71,18 @@ func istioMetadata(fields map[string]any) *corev3.Metadata {
 	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"istio": object(fields)}}
 }
 
-// configMetadata names the object that decided; nil for a default.
-func configMetadata(o mesh.Origin) *corev3.Metadata {
+// configMetadata names the object that decided, and the field of it that holds the
+// rule, such as spec.http[0].match[1]; nil for a default. The object is named as
+// Istio does; the rule is for whoever asks which line it was.
+func configMetadata(o mesh.Origin, rule string) *corev3.Metadata {
 	if o.IsZero() {
 		return nil
 	}
-	return istioMetadata(map[string]any{"config": o.ConfigPath()})
+	m := map[string]any{"config": o.ConfigPath()}
+	if rule != "" {
+		m["rule"] = rule
+	}
+	return istioMetadata(m)
 }
 
 // flatService names the first service where formats cannot look into lists.

@@ -99,6 +99,7 @@ type slotChain struct {
 	tcp      tcpChain
 	service  *mesh.Service
 	origin   mesh.Origin // of the object that decided
+	rule     string      // the field of it
 }
 
 // outboundBuilder plans listeners.

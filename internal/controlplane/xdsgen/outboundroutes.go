@@ -51,7 +51,8 @@ type tcpRoutes struct {
 func (r tcpRoutes) tls(host string) []slotChain {
 	var out []slotChain
 	for i, t := range r.vs.Spec.GetTls() {
-		for _, m := range t.GetMatch() {
+		at := fmt.Sprintf("spec.tls[%d]", i)
+		for j, m := range t.GetMatch() {
 			if !r.applies(m.GetPort(), m.GetSourceNamespace(), m.GetGateways(), m.GetSourceLabels()) {
 				continue
 			}
@@ -68,7 +69,8 @@ func (r tcpRoutes) tls(host string) []slotChain {
 				names = nil // any name
 			}
 			out = append(out, slotChain{
-				names: names, networks: m.GetDestinationSubnets(), origin: r.vs.Origin, tcp: r.chain(t.GetRoute(), fmt.Sprintf("spec.tls[%d]", i)),
+				names: names, networks: m.GetDestinationSubnets(), tcp: r.chain(t.GetRoute(), at),
+				origin: r.vs.Origin, rule: fmt.Sprintf("%s.match[%d]", at, j),
 			})
 		}
 	}
@@ -79,15 +81,16 @@ func (r tcpRoutes) tls(host string) []slotChain {
 func (r tcpRoutes) tcp() []slotChain {
 	var out []slotChain
 	for i, t := range r.vs.Spec.GetTcp() {
-		chain := r.chain(t.GetRoute(), fmt.Sprintf("spec.tcp[%d]", i))
+		at := fmt.Sprintf("spec.tcp[%d]", i)
+		chain := r.chain(t.GetRoute(), at)
 		if len(t.GetMatch()) == 0 {
-			return append(out, slotChain{origin: r.vs.Origin, tcp: chain})
+			return append(out, slotChain{origin: r.vs.Origin, rule: at, tcp: chain})
 		}
-		for _, m := range t.GetMatch() {
+		for j, m := range t.GetMatch() {
 			if !r.applies(m.GetPort(), m.GetSourceNamespace(), m.GetGateways(), m.GetSourceLabels()) {
 				continue
 			}
-			c := slotChain{origin: r.vs.Origin, tcp: chain, networks: m.GetDestinationSubnets()}
+			c := slotChain{origin: r.vs.Origin, rule: fmt.Sprintf("%s.match[%d]", at, j), tcp: chain, networks: m.GetDestinationSubnets()}
 			if s := m.GetSourceSubnet(); s != "" { //nolint:staticcheck // still written by users
 				c.sources = []string{s}
 			}

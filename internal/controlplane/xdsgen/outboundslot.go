@@ -64,7 +64,7 @@ func webMatch(n Node) *listenerv3.FilterChainMatch {
 
 // tcpChain makes the chain for bytes.
 func (s *slot) tcpChain(c slotChain) *listenerv3.FilterChain {
-	out := &listenerv3.FilterChain{Filters: c.tcp.filters(), Metadata: configMetadata(c.origin)}
+	out := &listenerv3.FilterChain{Filters: c.tcp.filters(), Metadata: configMetadata(c.origin, c.rule)}
 	if len(c.names)+len(c.networks)+len(c.sources) == 0 {
 		return out
 	}

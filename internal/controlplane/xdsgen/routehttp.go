@@ -23,6 +23,8 @@ func (b *routeBuilder) routes(vs *mesh.VirtualService) []*routev3.Route {
 		if i < len(vs.HTTPOrigins) {
 			b.origin = vs.HTTPOrigins[i]
 		}
+		own := fmt.Sprintf("spec.http[%d]", ruleIndex(vs, i))
+		b.rule = own
 		if len(h.GetMatch()) == 0 {
 			if r := b.route(h, nil); r != nil {
 				out = append(out, r)
@@ -35,6 +37,9 @@ func (b *routeBuilder) routes(vs *mesh.VirtualService) []*routev3.Route {
 			}
 			at := b.at
 			b.at = fmt.Sprintf("%s.match[%d]", at, j)
+			if b.origin == vs.Origin { // a delegate's matches are merged with its parent's
+				b.rule = fmt.Sprintf("%s.match[%d]", own, j)
+			}
 			if b.usable(m) {
 				b.at = at
 				if r := b.route(h, m); r != nil {
@@ -45,6 +50,14 @@ func (b *routeBuilder) routes(vs *mesh.VirtualService) []*routev3.Route {
 		}
 	}
 	return out
+}
+
+// ruleIndex is the index that the i-th route has in the object that wrote it.
+func ruleIndex(vs *mesh.VirtualService, i int) int {
+	if i < len(vs.HTTPIndexes) {
+		return vs.HTTPIndexes[i]
+	}
+	return i
 }
 
 // applies reports whether a match can hold at this proxy and port at all.
@@ -99,7 +112,7 @@ func (b *routeBuilder) usable(m *networking.HTTPMatchRequest) bool {
 // route makes one route of an HTTPRoute and one of its matches; nil when the
 // route cannot be expressed safely.
 func (b *routeBuilder) route(h *networking.HTTPRoute, m *networking.HTTPMatchRequest) *routev3.Route {
-	r := &routev3.Route{Name: h.GetName(), Match: routeMatch(m), Metadata: configMetadata(b.origin), StatPrefix: m.GetStatPrefix()}
+	r := &routev3.Route{Name: h.GetName(), Match: routeMatch(m), Metadata: configMetadata(b.origin, b.rule), StatPrefix: m.GetStatPrefix()}
 	if m.GetName() != "" {
 		r.Name += "." + m.GetName()
 	}

@@ -140,6 +140,7 @@ type routeBuilder struct {
 	vs     *mesh.VirtualService
 	at     string // its field path
 	origin mesh.Origin
+	rule   string // its field path in the object that wrote it
 }
 
 // source is the object that the current route was written in. Positions are

@@ -193,7 +193,7 @@ func portPredicate(m *listenerv3.ListenerFilterChainMatchPredicate, depth int) (
 
 // chain compiles one filter chain.
 func (c *Compiler) chain(m *listenerv3.FilterChain) (*snapshot.Chain, error) {
-	out := &snapshot.Chain{Name: c.str(m.Name), Config: c.istioConfig(m.Metadata)}
+	out := &snapshot.Chain{Name: c.str(m.Name), Config: c.istioConfig(m.Metadata), Rule: c.istioRule(m.Metadata)}
 	var err error
 	if out.Match, err = c.chainMatch(m.FilterChainMatch); err != nil {
 		return nil, in("filter_chain_match", err)

@@ -105,7 +105,7 @@ func (c *Compiler) virtualHost(m *routev3.VirtualHost) (*snapshot.VirtualHost, e
 
 func (c *Compiler) route(m *routev3.Route) (*snapshot.Route, error) {
 	out := &snapshot.Route{
-		Name: c.str(m.Name), StatPrefix: c.str(m.StatPrefix), Config: c.istioConfig(m.Metadata),
+		Name: c.str(m.Name), StatPrefix: c.str(m.StatPrefix), Config: c.istioConfig(m.Metadata), Rule: c.istioRule(m.Metadata),
 		Decorator: c.str(m.GetDecorator().GetOperation()), DecoratorPropagate: m.Decorator != nil && boolean(m.Decorator.Propagate, true),
 		BufferLimit: uint64(u32(m.PerRequestBufferLimitBytes, 0)), //nolint:staticcheck // deprecated, still sent
 	}

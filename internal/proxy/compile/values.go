@@ -321,6 +321,11 @@ func (c *Compiler) istioConfig(m *corev3.Metadata) string {
 	return c.str(structString(m.GetFilterMetadata()["istio"], "config"))
 }
 
+// istioRule is the field of that object that holds the rule.
+func (c *Compiler) istioRule(m *corev3.Metadata) string {
+	return c.str(structString(m.GetFilterMetadata()["istio"], "rule"))
+}
+
 // criteria are the keys of a metadata namespace with scalar values, sorted.
 func (c *Compiler) criteria(m *corev3.Metadata, ns string) []snapshot.MetadataCriterion {
 	fields := m.GetFilterMetadata()[ns].GetFields()

@@ -180,8 +180,8 @@ type Chain struct {
 	HTTP   *HTTPManager
 	TCP    *TCPProxy
 	Direct *DirectResponse
-	// Config is the path of the mesh resource behind it, for people.
-	Config string
+	// Config is the path of the mesh resource behind it, Rule the field of it, for people.
+	Config, Rule string
 }
 
 // DirectResponse writes fixed bytes and closes (envoy.filters.network.direct_response).

@@ -95,7 +95,9 @@ type Route struct {
 	Metadata  *Metadata
 	// Config is the path of the mesh resource, e.g.
 	// /apis/networking.istio.io/v1/namespaces/ns/virtual-service/name.
-	Config     string
+	Config string
+	// Rule is the field of that object that holds the rule: spec.http[0].match[1].
+	Rule       string
 	StatPrefix string
 	// Decorator is the operation name of spans; "" none.
 	Decorator          string
