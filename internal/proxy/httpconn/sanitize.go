@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/meshctl/meshctl/internal/proxy/header"
+	"github.com/meshctl/meshctl/internal/proxy/route"
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
 )
 
@@ -75,7 +76,7 @@ func (x *exchange) sanitizePath() (reason string) {
 	if bytes.IndexByte(path, '#') >= 0 {
 		return "path_normalization_failed"
 	}
-	clean, ok := x.conn.s.normalizePath(path, m.NormalizePath, m.MergeSlashes, m.EscapedSlashes)
+	clean, ok := route.NormalizePath(path, m.NormalizePath, m.MergeSlashes, m.EscapedSlashes)
 	if !ok {
 		return "path_normalization_failed"
 	}

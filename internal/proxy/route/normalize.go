@@ -1,4 +1,4 @@
-package httpconn
+package route
 
 import (
 	"bytes"
@@ -6,12 +6,12 @@ import (
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
 )
 
-// normalizePath brings the path part of a request target into canonical form
+// NormalizePath brings the path part of a request target into canonical form
 // (RFC 3986 §6.2.2): dot segments are resolved, escaped unreserved characters
 // are unescaped, "\" becomes "/". It returns nil if nothing had to change, and
 // false if the path cannot be trusted to mean the same to everyone: NUL, a broken
 // escape, escaped slashes where they are refused.
-func (s *Server) normalizePath(target []byte, dots, merge bool, slashes snapshot.EscapedSlashes) ([]byte, bool) {
+func NormalizePath(target []byte, dots, merge bool, slashes snapshot.EscapedSlashes) ([]byte, bool) {
 	path, query := target, []byte(nil)
 	if i := bytes.IndexByte(target, '?'); i >= 0 {
 		path, query = target[:i], target[i:]
