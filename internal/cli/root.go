@@ -9,6 +9,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/cli/analyze"
 	"github.com/meshctl/meshctl/internal/cli/apply"
+	"github.com/meshctl/meshctl/internal/cli/authz"
 	"github.com/meshctl/meshctl/internal/cli/bundle"
 	"github.com/meshctl/meshctl/internal/cli/deletion"
 	"github.com/meshctl/meshctl/internal/cli/down"
@@ -21,6 +22,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/logs"
 	"github.com/meshctl/meshctl/internal/cli/proxyconfig"
 	"github.com/meshctl/meshctl/internal/cli/proxystatus"
+	"github.com/meshctl/meshctl/internal/cli/route"
 	settingscmd "github.com/meshctl/meshctl/internal/cli/settings"
 	"github.com/meshctl/meshctl/internal/cli/status"
 	"github.com/meshctl/meshctl/internal/cli/up"
@@ -34,6 +36,7 @@ const (
 	groupMesh    = "mesh"
 	groupObjects = "objects"
 	groupLook    = "look"
+	groupAsk     = "ask"
 	groupOther   = "other"
 )
 
@@ -47,6 +50,7 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 		groupLook: {
 			proxystatus.NewCmd(e, nil), proxyconfig.NewCmd(e), logs.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),
 		},
+		groupAsk:   {route.NewCmd(e), authz.NewCmd(e)},
 		groupOther: {images.NewCmd(e), bundle.NewCmd(e), version.NewCmd(e, nil), settingscmd.NewCmd(e), newOptions(e)},
 	}
 }
@@ -84,6 +88,7 @@ runs a whole mesh by itself: no root, no cluster, no container engine.`,
 		{ID: groupMesh, Title: "A mesh on this machine:"},
 		{ID: groupObjects, Title: "Objects of the mesh:"},
 		{ID: groupLook, Title: "Look into it:"},
+		{ID: groupAsk, Title: "Ask what would happen:"},
 		{ID: groupOther, Title: "Other:"},
 	} {
 		root.AddGroup(g)

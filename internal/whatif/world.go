@@ -1,0 +1,103 @@
+package whatif
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+
+	"github.com/meshctl/meshctl/internal/controlplane"
+	"github.com/meshctl/meshctl/internal/mesh"
+	"github.com/meshctl/meshctl/internal/resource"
+)
+
+// Input is the mesh to ask about.
+type Input struct {
+	// Objects are all objects of the mesh. With Pods among them, they are taken to be
+	// those of a running mesh; without, pods are made of the workloads' templates.
+	Objects []*resource.Object
+	// ClusterDomain is cluster.local when empty.
+	ClusterDomain string
+	Logger        *slog.Logger // nil discards
+}
+
+// World is a mesh that can be asked. It belongs to one goroutine.
+type World struct {
+	cp      *controlplane.ControlPlane
+	domain  string
+	objects map[string]*resource.Object // by the path that generated configuration names them by
+	pods    []*pod                      // ordered by namespace and name
+	byIP    map[netip.Addr]*pod
+	proxies map[proxyKey]*proxy
+}
+
+const sourceName = "whatif"
+
+// New derives a world of objects.
+func New(ctx context.Context, in Input) (*World, error) {
+	objects, err := populate(in.Objects)
+	if err != nil {
+		return nil, err
+	}
+	w := &World{
+		domain: cmp.Or(in.ClusterDomain, "cluster.local"), objects: map[string]*resource.Object{},
+		byIP: map[netip.Addr]*pod{}, proxies: map[proxyKey]*proxy{},
+	}
+	w.cp, err = controlplane.New(controlplane.Settings{
+		ClusterDomain: w.domain, AllowPlaintext: true, Sources: []string{sourceName}, Logger: in.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.cp.Sink().Apply(sourceName, objects, nil)
+	if _, err := w.cp.Flush(ctx); err != nil {
+		return nil, err
+	}
+	for _, o := range objects {
+		w.objects[mesh.Origin{Group: o.Key.Kind.Group, Kind: o.Key.Kind.Kind, Namespace: o.Key.Namespace, Name: o.Key.Name}.ConfigPath()] = o
+		if p := podOf(o); p != nil {
+			w.pods = append(w.pods, p)
+			for _, a := range p.addrs {
+				w.byIP[a] = p
+			}
+		}
+	}
+	slices.SortFunc(w.pods, func(a, b *pod) int {
+		return cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.name, b.name))
+	})
+	return w, nil
+}
+
+// Workloads names what can be asked from: the owner of each pod, with its
+// namespace, each once.
+func (w *World) Workloads() []Workload {
+	var out []Workload
+	for _, p := range w.pods {
+		x := Workload{Name: p.owner, Namespace: p.namespace, Proxy: p.role.String()}
+		if !slices.Contains(out, x) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// Workload is what the user deployed: a Deployment, a single pod.
+type Workload struct {
+	Name      string `json:"name"`
+	Namespace string `json:"namespace"`
+	Proxy     string `json:"proxy"` // sidecar, gateway, none
+}
+
+func (w Workload) String() string { return w.Name + "." + w.Namespace }
+
+// settings of the mesh, as derived.
+func (w *World) config() *mesh.MeshConfig {
+	c, _ := w.cp.Mesh().Config.Get("mesh")
+	return c
+}
+
+// identityOf is the SPIFFE ID of a pod.
+func (w *World) identityOf(p *pod) string {
+	return "spiffe://" + w.config().GetTrustDomain() + "/ns/" + p.namespace + "/sa/" + p.serviceAccount
+}
