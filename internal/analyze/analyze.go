@@ -4,15 +4,24 @@
 //	findings, err := analyze.Run(ctx, analyze.Input{Objects: objects})
 //
 // Files alone are enough: pods are taken from the templates of Deployments and
-// the like, and the control plane's own derivation is run on the objects, so that
-// what is found here is what the mesh would say. One file holds one analyzer, and
-// Analyzers lists them all.
+// the like, mesh config from its ConfigMap, and the control plane's own derivation
+// is run on the objects, so that what is found here is what the mesh would say.
+// What files cannot tell is a finding of severity Unknown (world_known.go says when).
+//
+// One file holds one analyzer, and Analyzers (analyzers.go) lists them all. Codes
+// are in code.go, and what each means in docs/diagnostics.
 package analyze
 
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
 
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/resource"
@@ -20,33 +29,11 @@ import (
 
 // Analyzer is one check.
 type Analyzer struct {
-	Name  string // <what it is about>.<what it looks at>
+	Name  string // <what it is about>.<what it looks at>; Istio's where Istio has it
 	About string // one sentence
 	Codes []string
-	run   func(context.Context, *world) ([]diag.Diagnostic, error)
+	run   func(*world, *findings)
 }
-
-// Analyzers lists every check, in the order in which they run.
-func Analyzers() []Analyzer {
-	return []Analyzer{
-		{"schema.Validation", "Objects fit their kinds: every field, and rules across fields", []string{"IST0106", "IST0130", "IST0131", "IST0133", "IST0002"}, schema},
-		{"mesh.Derivation", "What the control plane says: hosts, subsets, gateways and delegates that are not there, hosts routed twice, what is not supported", []string{"IST0101", "IST0109", "IST0157", "MSH0201", "MSH0202", "MSH0203", "MSH0207"}, derivation},
-		{"destinationrule.Host", "A DestinationRule's host exists", []string{codeUnknownHost}, destinationRuleHosts},
-		{"destinationrule.Subset", "A subset's labels select a pod", []string{codeEmptySubset}, destinationRuleSubsets},
-		{"gateway.Selector", "A Gateway's selector selects a workload", []string{codeNotFound}, gatewaySelectors},
-		{"gateway.Host", "A VirtualService's hosts are served by its gateways", []string{codeHostNotInGateway}, gatewayHosts},
-		{"policy.Selector", "The selector of a policy, Sidecar or Telemetry selects a workload", []string{codeNotFound, codeNoWorkload}, policySelectors},
-	}
-}
-
-// Codes of findings made here; Istio's.
-const (
-	codeNotFound         = "IST0101"
-	codeNoWorkload       = "IST0127"
-	codeHostNotInGateway = "IST0132"
-	codeEmptySubset      = "IST0173"
-	codeUnknownHost      = "IST0174"
-)
 
 // Input is what to look at.
 type Input struct {
@@ -54,32 +41,82 @@ type Input struct {
 	// Context are objects that exist besides: findings about them are left out.
 	// An object of Objects takes the place of one of the same key.
 	Context []*resource.Object
-	// Only names analyzers; empty: all.
+	// Complete says that there is nothing but Objects and Context, as in a running
+	// mesh. Files are only part of what there is.
+	Complete bool
+	// Clusters are further clusters of the mesh, by name, to compare with.
+	Clusters map[string][]*resource.Object
+	// MeshConfig holds in place of the one in Objects, unless nil.
+	MeshConfig *meshv1alpha1.MeshConfig
+	// MeshNetworks hold in place of those in Objects, unless nil.
+	MeshNetworks *meshv1alpha1.MeshNetworks
+	// Only names analyzers, or begins the names of several; empty: all.
 	Only []string
 	// Skip names analyzers that are not wanted.
 	Skip []string
 	// ClusterDomain is cluster.local when empty.
 	ClusterDomain string
+	// Now decides what has expired; the zero time leaves that out.
+	Now time.Time
 }
 
-// Run runs the analyzers and returns their findings, the most severe first.
+// Wants reports whether a list of wanted names has an analyzer: by its name, or by
+// the beginning of it up to a dot.
+func Wants(only []string, name string) bool {
+	return slices.ContainsFunc(only, func(want string) bool { return want == name || strings.HasPrefix(name, want+".") })
+}
+
+// Run runs the analyzers and returns their findings, the most severe first. An
+// analyzer that breaks is a finding of its own (IST0001): the others still run.
 func Run(ctx context.Context, in Input) ([]diag.Diagnostic, error) {
 	w := newWorld(in)
-	out := w.duplicates(in)
+	var wanted []Analyzer
 	for _, a := range Analyzers() {
-		if len(in.Only) > 0 && !slices.Contains(in.Only, a.Name) || slices.Contains(in.Skip, a.Name) {
-			continue
-		}
-		ds, err := a.run(ctx, w)
-		if err != nil {
-			return nil, fmt.Errorf("run analyzer %s: %w", a.Name, err)
-		}
-		for _, d := range ds {
-			if !w.isContext(d.Object) {
-				out = append(out, d)
-			}
+		if (len(in.Only) == 0 || Wants(in.Only, a.Name)) && !Wants(in.Skip, a.Name) {
+			wanted = append(wanted, a)
 		}
 	}
+	found := make([][]diag.Diagnostic, len(wanted))
+	next := make(chan int, len(wanted)) // all of them, so that nobody waits to send
+	for i := range wanted {
+		next <- i
+	}
+	close(next)
+	var wait sync.WaitGroup
+	for range min(len(wanted), runtime.GOMAXPROCS(0)) {
+		wait.Go(func() {
+			for i := range next {
+				if ctx.Err() == nil {
+					found[i] = wanted[i].safely(ctx, w)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("analyze %d objects: %w", len(w.objects), err)
+	}
+	out := w.duplicates(in)
+	for _, ds := range found {
+		out = append(out, ds...)
+	}
+	out = slices.DeleteFunc(out, func(d diag.Diagnostic) bool { return w.isContext(d.Object) })
 	slices.SortFunc(out, diag.Compare)
-	return slices.CompactFunc(out, func(a, b diag.Diagnostic) bool { return a == b }), nil
+	return slices.Compact(out), nil
+}
+
+// safely runs an analyzer and turns a panic into a finding.
+func (a Analyzer) safely(ctx context.Context, w *world) (out []diag.Diagnostic) {
+	f := &findings{ctx: ctx, w: w}
+	defer func() {
+		if r := recover(); r != nil {
+			out = append(f.out, diag.Diagnostic{
+				Code: codeInternal.id, Severity: codeInternal.level,
+				Message: fmt.Sprintf("analyzer %s broke: %v", a.Name, r), Effect: "what it checks is not known",
+				Fix: "report it, with the objects; --suppress cannot hide it",
+			})
+		}
+	}()
+	a.run(w, f)
+	return f.out
 }

@@ -1,7 +1,9 @@
 package analyze
 
 import (
-	"context"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/meshctl/meshctl/internal/collection"
 	"github.com/meshctl/meshctl/internal/controlplane/derive"
@@ -10,23 +12,50 @@ import (
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
-// derivation runs the control plane's derivation and takes what it finds.
-func derivation(ctx context.Context, w *world) ([]diag.Diagnostic, error) {
+// derivation runs the control plane's derivation and takes what it finds, but for
+// Istio's codes: those have analyzers of their own, which know what is unknown.
+func derivation(w *world, f *findings) {
 	g := collection.NewGraph(collection.Options{})
 	in := derive.NewInputs(g)
 	m := derive.New(g, derive.Settings{ClusterDomain: w.domain}, in)
-	in.Config.Set(&mesh.MeshConfig{MeshConfig: resource.DefaultMeshConfig(), ClusterDomain: w.domain, TrustDomains: []string{w.domain}})
+	in.Config.Set(&mesh.MeshConfig{MeshConfig: w.meshConfig.spec, ClusterDomain: w.domain, TrustDomains: []string{w.domain}})
 	for _, o := range w.objects {
 		if c := in.Of(o.Key.Kind); c != nil && o.Spec != nil {
 			c.Set(o)
 		}
 	}
-	if err := g.Flush(ctx); err != nil {
-		return nil, err
+	if err := g.Flush(f.ctx); err != nil {
+		return // only when nobody waits any more
 	}
-	var out []diag.Diagnostic
-	for _, f := range m.Findings.List() {
-		out = append(out, f.Diagnostic)
+	for _, found := range m.Findings.List() {
+		d := found.Diagnostic
+		if strings.HasPrefix(d.Code, "IST") {
+			continue
+		}
+		if d.Code == codeDelegate && w.delegateUnknown(d) {
+			d.Severity = diag.Unknown
+			d.Message = "cannot be told from the objects given: " + d.Message
+		}
+		f.out = append(f.out, d)
 	}
-	return out, nil
+}
+
+// codeDelegate is that of a route which leads to a delegate that is not there.
+const codeDelegate = "MSH0202"
+
+// delegateUnknown reports whether a VirtualService delegates to a namespace of
+// which nothing is given.
+func (w *world) delegateUnknown(d diag.Diagnostic) bool {
+	o := w.get(resource.KindVirtualService, d.Object.Namespace, d.Object.Name)
+	if o == nil {
+		return false
+	}
+	vs, _ := o.Spec.(*networking.VirtualService)
+	for i, r := range vs.GetHttp() {
+		to := r.GetDelegate()
+		if to != nil && strings.HasPrefix(d.Field, at("spec.http", i)+".") {
+			return to.Namespace != "" && w.missingUnless(w.describes(to.Namespace)) == unknown
+		}
+	}
+	return false
 }

@@ -1,14 +1,9 @@
 package analyze
 
 import (
-	"context"
-	"fmt"
 	"maps"
-	"slices"
-	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/mesh"
@@ -24,124 +19,84 @@ type rule struct {
 
 func (w *world) rules() []rule {
 	var out []rule
-	for _, o := range w.of(resource.KindDestinationRule) {
-		if s, ok := o.Spec.(*networking.DestinationRule); ok {
-			out = append(out, rule{o, s, mesh.QualifyHost(s.Host, o.Key.Namespace, w.domain)})
-		}
+	for o, s := range each[*networking.DestinationRule](w, resource.KindDestinationRule) {
+		out = append(out, rule{o, s, mesh.QualifyHost(s.Host, o.Key.Namespace, w.domain)})
 	}
 	return out
 }
 
-// serviceOf finds the Service of a full host.
-func (w *world) serviceOf(host string) (*corev1.Service, bool) {
-	for _, o := range w.services {
-		if s, ok := o.Spec.(*corev1.Service); ok && host == o.Key.Name+"."+o.Key.Namespace+".svc."+w.domain {
-			return s, true
+// policies visits every traffic policy of a rule: its own, those of its subsets,
+// and with them their settings for single ports.
+func (r rule) policies(visit func(path string, p *networking.TrafficPolicy)) {
+	if r.spec.TrafficPolicy != nil {
+		visit("spec.trafficPolicy", r.spec.TrafficPolicy)
+	}
+	for i, s := range r.spec.Subsets {
+		if s.GetTrafficPolicy() != nil {
+			visit(at("spec.subsets", i)+".trafficPolicy", s.TrafficPolicy)
 		}
 	}
-	return nil, false
 }
 
-// knownHost reports whether a Service or ServiceEntry has the host, or one that a
-// wildcard covers.
-func (w *world) knownHost(host string) bool {
-	for _, o := range w.services {
-		if mesh.HostsOverlap(host, o.Key.Name+"."+o.Key.Namespace+".svc."+w.domain) {
-			return true
-		}
-	}
-	for _, o := range w.of(resource.KindServiceEntry) {
-		e, ok := o.Spec.(*networking.ServiceEntry)
-		if ok && slices.ContainsFunc(e.Hosts, func(h string) bool { return mesh.HostsOverlap(host, strings.ToLower(h)) }) {
-			return true
-		}
-	}
-	return false
-}
-
-// destinationRuleHosts reports rules for hosts that are not there.
-func destinationRuleHosts(_ context.Context, w *world) ([]diag.Diagnostic, error) {
-	var out []diag.Diagnostic
-	for _, r := range w.rules() {
-		if r.host == "" || w.knownHost(r.host) {
-			continue
-		}
-		out = append(out, finding(r.object, codeUnknownHost, diag.Warning, "spec.host", mesh.Problem{
-			Message: "host " + r.host + " does not exist", Effect: "the rule has no effect",
-			Fix: "create the Service or ServiceEntry, or correct the host",
-		}))
-	}
-	return out, nil
-}
-
-// destinationRuleSubsets reports subsets without pods.
-func destinationRuleSubsets(_ context.Context, w *world) ([]diag.Diagnostic, error) {
-	var out []diag.Diagnostic
+// subsetPods reports rules for hosts that are not there (IST0174), and subsets
+// that select no pod (IST0173).
+func subsetPods(w *world, f *findings) {
 	used := w.routedSubsets()
 	for _, r := range w.rules() {
-		service, ok := w.serviceOf(r.host)
-		if !ok || len(service.Spec.Selector) == 0 {
-			continue // which pods a host has is known for Services with a selector only
-		}
-		for i, s := range r.spec.Subsets {
-			want := maps.Clone(service.Spec.Selector)
-			maps.Copy(want, s.Labels)
-			if w.anyPod(service.Namespace, want) {
-				continue
-			}
-			// A subset that nothing is routed to does no harm yet.
-			severity, effect := diag.Info, "none: no route leads to the subset"
-			if used[r.host+"|"+s.Name] {
-				severity, effect = diag.Error, "requests routed to the subset get 503"
-			}
-			out = append(out, finding(r.object, codeEmptySubset, severity, fmt.Sprintf("spec.subsets[%d].labels", i), mesh.Problem{
-				Message: fmt.Sprintf("subset %s selects no pod of %s: none has the labels %s", s.Name, r.host, labelText(s.Labels)),
-				Effect:  effect, Fix: "correct the labels, or deploy pods that have them",
-			}))
-		}
-	}
-	return out, nil
-}
-
-// routedSubsets are the subsets, as host|subset, that VirtualServices lead to.
-func (w *world) routedSubsets() map[string]bool {
-	out := map[string]bool{}
-	for _, o := range w.of(resource.KindVirtualService) {
-		vs, ok := o.Spec.(*networking.VirtualService)
-		if !ok {
+		if r.host == "" {
 			continue
 		}
-		add := func(d *networking.Destination) {
-			out[mesh.QualifyHost(d.GetHost(), o.Key.Namespace, w.domain)+"|"+d.GetSubset()] = true
+		if is := w.host(r.host, r.object.Key.Namespace); is != yes {
+			f.missing(r.object, codeUnknownHost, is, "spec.host", w.placeOf(r.host, r.object.Key.Namespace), text{
+				"host " + r.host + " does not exist" + w.similarHost(r.host, r.object.Key.Namespace), "the rule has no effect",
+				"create the Service or ServiceEntry, or correct the host",
+			})
+			continue
 		}
-		for _, h := range vs.Http {
-			for _, r := range h.Route {
-				add(r.GetDestination())
-			}
-			add(h.GetMirror())
-			for _, m := range h.Mirrors {
-				add(m.GetDestination())
-			}
-		}
-		for _, t := range vs.Tcp {
-			for _, r := range t.Route {
-				add(r.GetDestination())
-			}
-		}
-		for _, t := range vs.Tls {
-			for _, r := range t.Route {
-				add(r.GetDestination())
-			}
+		for i, s := range r.spec.Subsets {
+			f.emptySubset(r, i, s, used[r.host+"|"+s.Name])
 		}
 	}
-	return out
 }
 
-// labelText prints labels in the form of a selector.
-func labelText(labels map[string]string) string {
-	var parts []string
-	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		parts = append(parts, k+"="+labels[k])
+// emptySubset reports a subset that selects none of the pods of its host.
+func (f *findings) emptySubset(r rule, i int, s *networking.Subset, routed bool) {
+	selector, place := f.w.endpointSelector(r.host)
+	if len(selector) == 0 {
+		return // which pods a host has is known by a selector only
 	}
-	return strings.Join(parts, ",")
+	selector = maps.Clone(selector)
+	for k, v := range s.Labels {
+		if !isTopology(k) { // that is the node's to say, not the template's
+			selector[k] = v
+		}
+	}
+	if len(f.w.selected(place, selector)) > 0 {
+		f.topologySubset(r, i, s)
+		return
+	}
+	t := text{
+		"subset " + s.Name + " selects no pod of " + r.host + ": none has the labels " + labelText(s.Labels),
+		"requests routed to the subset get 503", "correct the labels, or deploy pods that have them",
+	}
+	is := f.w.missingUnless(f.w.describesWorkloads(place))
+	if is == no && !routed { // does no harm yet
+		t.effect = "none: no route leads to the subset"
+		f.addAt(r.object, codeEmptySubset, diag.Info, at("spec.subsets", i)+".labels", t)
+		return
+	}
+	f.missing(r.object, codeEmptySubset, is, at("spec.subsets", i)+".labels", place, t)
+}
+
+// endpointSelector is what selects the workloads of a host, and their namespace.
+func (w *world) endpointSelector(host string) (map[string]string, string) {
+	for _, s := range w.services.find(host) {
+		switch {
+		case s.kube != nil:
+			return s.kube.Spec.Selector, s.object.Key.Namespace
+		case s.entry.WorkloadSelector != nil:
+			return s.entry.WorkloadSelector.Labels, s.object.Key.Namespace
+		}
+	}
+	return nil, ""
 }

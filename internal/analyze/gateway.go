@@ -1,14 +1,12 @@
 package analyze
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 
-	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
@@ -22,71 +20,68 @@ func standardGateways() []map[string]string {
 	}
 }
 
-// gatewaySelectors reports Gateways that no workload serves.
-func gatewaySelectors(_ context.Context, w *world) ([]diag.Diagnostic, error) {
-	var out []diag.Diagnostic
-	for _, o := range w.of(resource.KindGateway) {
-		g, ok := o.Spec.(*networking.Gateway)
-		if !ok || len(g.Selector) == 0 || w.anyPod("", g.Selector) {
-			continue
-		}
-		if slices.ContainsFunc(standardGateways(), func(l map[string]string) bool { return mesh.Selects(g.Selector, l) }) {
-			continue
-		}
-		out = append(out, finding(o, codeNotFound, diag.Error, "spec.selector", mesh.Problem{
-			Message: "no workload has the labels " + labelText(g.Selector), Effect: "nothing serves the gateway's ports",
-			Fix: "deploy a gateway with these labels, or correct the selector",
-		}))
-	}
-	return out, nil
+// isStandard reports whether a selector means a gateway of an installation.
+func isStandard(selector map[string]string) bool {
+	return slices.ContainsFunc(standardGateways(), func(l map[string]string) bool { return mesh.Selects(selector, l) })
 }
 
-// gatewayHosts reports hosts of a VirtualService that none of its gateways serves.
-func gatewayHosts(_ context.Context, w *world) ([]diag.Diagnostic, error) {
-	gateways := map[string]*networking.Gateway{}
-	for _, o := range w.of(resource.KindGateway) {
-		if g, ok := o.Spec.(*networking.Gateway); ok {
-			gateways[o.Key.Namespace+"/"+o.Key.Name] = g
-		}
+// gatewayConflicts reports Gateways that no workload serves (IST0101), and servers
+// of which another Gateway takes the port and a host (IST0145).
+func gatewayConflicts(w *world, f *findings) {
+	type taken struct {
+		object *resource.Object
+		host   string
+		ns     string
 	}
-	var out []diag.Diagnostic
-	for _, o := range w.of(resource.KindVirtualService) {
-		vs, ok := o.Spec.(*networking.VirtualService)
-		if !ok {
-			continue
+	servers := map[string][]taken{} // by selector and port
+	for o, g := range w.gateways() {
+		if len(g.Selector) > 0 && !isStandard(g.Selector) && !w.anyPod(w.root, g.Selector) {
+			f.missing(o, codeNotFound, w.missingUnless(w.describesWorkloads(o.Key.Namespace)), "spec.selector", o.Key.Namespace, text{
+				"no workload has the labels " + labelText(g.Selector), "nothing serves the gateway's ports",
+				"deploy a gateway with these labels, or correct the selector",
+			})
 		}
-		for _, name := range vs.Gateways {
-			g := gateways[mesh.QualifyGateway(name, o.Key.Namespace)]
-			if g == nil {
-				continue // the mesh itself, or a missing one, which is reported elsewhere
-			}
-			for i, host := range vs.Hosts {
-				full := mesh.QualifyHost(host, o.Key.Namespace, w.domain)
-				if serves(g, full, o.Key.Namespace) {
+		for i, s := range g.Servers {
+			key := mesh.LabelsKey(g.Selector) + "|" + s.GetBind() + "|" + portText(s)
+			for j, h := range s.Hosts {
+				ns, host := gatewayHost(h, o.Key.Namespace)
+				k := slices.IndexFunc(servers[key], func(t taken) bool {
+					return t.object != o && t.host == host && (t.ns == ns || t.ns == "*" || ns == "*")
+				})
+				if k >= 0 {
+					other := servers[key][k].object
+					f.add(o, codeGatewayConflict, at(at("spec.servers", i)+".hosts", j), text{
+						"Gateway " + full(other) + " already has host " + host + " on " + portText(s) + " of the same workload",
+						"one of the two decides the server's protocol and TLS; the other's are not used for this host",
+						"merge the two, or give them different hosts",
+					})
 					continue
 				}
-				out = append(out, finding(o, codeHostNotInGateway, diag.Warning, fmt.Sprintf("spec.hosts[%d]", i), mesh.Problem{
-					Message: fmt.Sprintf("host %s is not served by gateway %s", host, name),
-					Effect:  "the gateway answers 404 for the host", Fix: "add the host to a server of the gateway",
-				}))
+				servers[key] = append(servers[key], taken{o, host, ns})
 			}
 		}
 	}
-	return out, nil
 }
 
-// serves reports whether a server of the gateway covers a host for a namespace.
-func serves(g *networking.Gateway, host, namespace string) bool {
-	for _, s := range g.Servers {
-		for _, h := range s.Hosts {
-			ns, pattern, ok := strings.Cut(h, "/")
-			if !ok {
-				ns, pattern = "*", h
-			}
-			if (ns == "*" || ns == "." || ns == namespace) && mesh.HostsOverlap(strings.ToLower(pattern), host) {
-				return true
-			}
-		}
+// gatewayHost splits namespace/host of a server.
+func gatewayHost(h, namespace string) (ns, host string) {
+	ns, host, ok := strings.Cut(strings.ToLower(h), "/")
+	switch {
+	case !ok:
+		return "*", ns
+	case ns == ".":
+		return namespace, host
+	default:
+		return ns, host
 	}
-	return false
 }
+
+// gatewayPods are the pods that serve a Gateway.
+func (w *world) gatewayPods(g *networking.Gateway) []*pod {
+	if len(g.Selector) == 0 {
+		return nil
+	}
+	return w.selected("", g.Selector)
+}
+
+func portText(s *networking.Server) string { return fmt.Sprintf("port %d", s.GetPort().GetNumber()) }

@@ -13,9 +13,11 @@ import (
 // Severity orders findings; the zero value is Info.
 type Severity int
 
-// Severities, from least to most severe.
+// Severities, from least to most severe. Unknown is a question that what was given
+// cannot answer: it is never a reason to fail.
 const (
-	Info Severity = iota
+	Unknown Severity = iota - 1
+	Info
 	Warning
 	Error
 )
@@ -27,6 +29,8 @@ func (s Severity) String() string {
 		return "Error"
 	case Warning:
 		return "Warning"
+	case Unknown:
+		return "Unknown"
 	default:
 		return "Info"
 	}
@@ -89,6 +93,16 @@ type Diagnostic struct { //nolint:errname // the glossary's word
 	Message  string   `json:"message"`          // what is wrong
 	Effect   string   `json:"effect,omitempty"` // what it does to traffic
 	Fix      string   `json:"fix,omitempty"`    // the next step
+	// Edit does what Fix says, where only one thing can have been meant.
+	Edit Edit `json:"edit,omitzero"`
+}
+
+// Edit changes one member of the object as it was written. The zero Edit changes nothing.
+type Edit struct {
+	Path   string `json:"path,omitempty"`   // of the member, in the form of Diagnostic.Field
+	Key    string `json:"key,omitempty"`    // its new name, unless empty
+	Value  string `json:"value,omitempty"`  // its new value as YAML on one line, unless empty
+	Remove bool   `json:"remove,omitempty"` // take it out
 }
 
 // Error makes a Diagnostic usable as an error: one line with position, object and message.

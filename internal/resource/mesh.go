@@ -87,6 +87,18 @@ func DecodeProxyConfig(file string, data []byte, base *meshv1alpha1.ProxyConfig)
 	return unlessErrors(pc, append(r.ds, found...))
 }
 
+// DecodeMeshNetworks reads MeshNetworks (the text under "meshNetworks" in Istio's
+// ConfigMap, or a file of its own). With any error the result is nil.
+func DecodeMeshNetworks(file string, data []byte) (*meshv1alpha1.MeshNetworks, []diag.Diagnostic) {
+	networks := &meshv1alpha1.MeshNetworks{}
+	root, r := decodePlain(file, data, "MeshNetworks")
+	if root == nil {
+		return nil, r.ds
+	}
+	overlay(r, root, networks)
+	return unlessErrors(networks, r.ds)
+}
+
 func unlessErrors[T any](v *T, ds []diag.Diagnostic) (*T, []diag.Diagnostic) {
 	if worst, ok := diag.Worst(ds); ok && worst == diag.Error {
 		return nil, ds

@@ -74,7 +74,7 @@ func summary(found []diag.Diagnostic, paint func(stdio.Style, string) string) st
 	for _, s := range []struct {
 		severity diag.Severity
 		word     string
-	}{{diag.Error, "error"}, {diag.Warning, "warning"}, {diag.Info, "note"}} {
+	}{{diag.Error, "error"}, {diag.Warning, "warning"}, {diag.Info, "note"}, {diag.Unknown, "question"}} {
 		if n := counts[s.severity]; n > 0 {
 			parts = append(parts, plural(n, s.word))
 		}

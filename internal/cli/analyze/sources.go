@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	checks "github.com/meshctl/meshctl/internal/analyze"
 	"github.com/meshctl/meshctl/internal/cli/env"
@@ -25,7 +26,7 @@ func (o *Options) files(ctx context.Context) ([]diag.Diagnostic, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := checks.Input{Only: o.Only}
+	in := checks.Input{Only: o.Only, Now: o.Env.Now()}
 	var found []diag.Diagnostic
 	for _, f := range files {
 		objects, ds := resource.Decode(f.Name, f.Data, resource.Options{DefaultNamespace: o.Env.Settings.Namespace})
@@ -38,6 +39,7 @@ func (o *Options) files(ctx context.Context) ([]diag.Diagnostic, error) {
 		if in.Context, err = o.running(ctx); err != nil {
 			return nil, err
 		}
+		in.Complete = in.Context != nil
 	}
 	ds, err := checks.Run(ctx, in)
 	return append(found, ds...), err
@@ -62,7 +64,7 @@ func objectsOf(ctx context.Context, m *env.Mesh) ([]*resource.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []*resource.Object
+	out := []*resource.Object{}
 	for _, x := range all {
 		// What is in force was checked when it came; the place in this text means nothing.
 		objects, _ := resource.Decode("", x.Raw, resource.Options{})
@@ -93,12 +95,25 @@ func (o *Options) mesh(ctx context.Context) ([]diag.Diagnostic, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := checks.Input{Objects: objects, Only: o.Only}
+	in := checks.Input{Objects: objects, Only: o.Only, Complete: true, Now: o.Env.Now()}
 	if len(o.Only) == 0 {
-		in.Skip = []string{"schema.Validation", "mesh.Derivation"}
+		in.Skip = []string{"schema.ValidationAnalyzer", "mesh.Derivation"} // the control plane has run those
 	}
 	ds, err := checks.Run(ctx, in)
-	return append(found, ds...), err
+	return append(found, notSaid(ds, found)...), err
+}
+
+// notSaid leaves out what was already found: the same code about the same field.
+func notSaid(ds, found []diag.Diagnostic) []diag.Diagnostic {
+	type about struct {
+		code, field string
+		object      diag.Object
+	}
+	said := map[about]bool{}
+	for _, d := range found {
+		said[about{d.Code, d.Field, d.Object}] = true
+	}
+	return slices.DeleteFunc(ds, func(d diag.Diagnostic) bool { return said[about{d.Code, d.Field, d.Object}] })
 }
 
 // localResources are the files that a folder's mapping file lists; none when
