@@ -56,8 +56,26 @@ func istioAnalyzers() []Analyzer {
 
 func ownAnalyzers() []Analyzer {
 	return []Analyzer{
+		{"certificate.Lifetime", "Certificates of gateways are valid, stay so for 30 days, and serve one set of hosts each", []string{"MSH1110", "MSH1111"}, certificates},
+		{"destinationrule.Failover", "Failover between localities has the outlier detection that it needs", []string{"MSH1108"}, blindFailover},
+		{"gateway.WildcardHost", "No server of a Gateway takes every host", []string{"MSH1101"}, wildcardHosts},
+		{"gatewayapi.Listener", "Listeners of the Gateway API do not conflict, and serve the routes that name them", []string{"MSH1202", "MSH1203", "MSH1206"}, listenerConflicts},
+		{"gatewayapi.Reference", "References of the Gateway API lead to something, and are granted", []string{"MSH1201", "MSH1204"}, danglingReferences},
+		{"gatewayapi.Route", "No two HTTPRoutes have the same match", []string{"MSH1205"}, routeConflicts},
 		{"mesh.Derivation", "What the control plane says: delegates that are not there, what another object decides, what is not supported", []string{"MSH0201", "MSH0202", "MSH0203", "MSH0207"}, derivation},
+		{"mesh.SeveralForOne", "No two objects decide the same thing", []string{"MSH1102"}, severalForOne},
+		{"mtls.Contradiction", "DestinationRules call workloads in the way that these demand", []string{"MSH1001"}, mtlsContradictions},
+		{"object.Version", "Objects are written in the current version of their API", []string{"MSH1112"}, oldVersions},
+		{"policy.Coverage", "No workload is left out by the policies of its namespace", []string{"MSH1003"}, uncovered},
+		{"policy.Identity", "Policies that ask who a client is apply where clients prove it", []string{"MSH1005"}, identityWithoutMTLS},
+		{"policy.Principal", "Service accounts in policies exist", []string{"MSH1002"}, principals},
 		{"policy.Selector", "The selector of a PeerAuthentication or RequestAuthentication selects a workload", []string{"IST0127"}, policySelectors},
+		{"policy.Token", "Where tokens are checked, a policy asks for one", []string{"MSH1004"}, tokensOptional},
+		{"route.Retry", "Timeouts leave time for retries, and nothing is done twice", []string{"MSH1105", "MSH1106"}, routeRetries},
+		{"route.Shadow", "No rule is covered by an earlier one with a shorter path", []string{"MSH1107"}, shadowedRules},
+		{"route.Weight", "Weights add up to 100, over different destinations", []string{"MSH1103", "MSH1104"}, routeShares},
+		{"service.Target", "Services select workloads that have their ports", []string{"MSH1113", "MSH1114"}, serviceTargets},
+		{"serviceentry.TCPPort", "No two ServiceEntries share a port that only its number tells apart", []string{"MSH1109"}, sharedTCPPorts},
 	}
 }
 

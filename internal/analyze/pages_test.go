@@ -41,6 +41,8 @@ var elsewhere = map[string]string{
 	"MSH0205": "the control plane, for one proxy",
 	"MSH0206": "the control plane, for one proxy",
 	"MSH0210": "the control plane, when it cannot make a proxy's configuration",
+	"MSH1110": "a certificate (TestCertificates)", "MSH1111": "a certificate (TestCertificates)",
+	"MSH0401": "injection of a pod", "MSH0402": "injection of a pod", "MSH0403": "injection of a pod", "MSH0404": "injection of a pod", "MSH0405": "injection of a pod",
 	"MSH0801": "a mesh on one machine", "MSH0802": "a mesh on one machine", "MSH0803": "a mesh on one machine", "MSH0804": "a mesh on one machine",
 	"MSH0811": "a mesh on one machine", "MSH0812": "a mesh on one machine", "MSH0813": "a mesh on one machine",
 }
