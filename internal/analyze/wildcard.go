@@ -15,7 +15,7 @@ func wildcardHosts(w *world, f *findings) {
 				if !ok {
 					host = h
 				}
-				if host != "*" || passesTLS(s) {
+				if host != "*" || passesOn(s) {
 					continue
 				}
 				f.add(o, codeWildcardExposed, at(at("spec.servers", i)+".hosts", j), text{
@@ -27,9 +27,12 @@ func wildcardHosts(w *world, f *findings) {
 	}
 }
 
-// passesTLS reports whether a server hands TLS on to who is asked for: then the name
-// must be known to somebody behind it.
-func passesTLS(s *networking.Server) bool {
+// passesOn reports whether a server hands connections on as they are: then it names
+// no host, or the name must be known to somebody behind it.
+func passesOn(s *networking.Server) bool {
 	mode := s.GetTls().GetMode()
+	if p := strings.ToUpper(s.GetPort().GetProtocol()); p == "TCP" || p == "MONGO" || p == "MYSQL" || p == "REDIS" {
+		return true // no host is ever named
+	}
 	return s.Tls != nil && (mode == networking.ServerTLSSettings_PASSTHROUGH || mode == networking.ServerTLSSettings_AUTO_PASSTHROUGH)
 }

@@ -97,12 +97,12 @@ type Diagnostic struct { //nolint:errname // the glossary's word
 	Edit Edit `json:"edit,omitzero"`
 }
 
-// Edit changes one member of the object as it was written. The zero Edit changes nothing.
+// Edit changes the member of the object at the place of its Diagnostic, as it was
+// written. The zero Edit changes nothing.
 type Edit struct {
-	Path   string `json:"path,omitempty"`   // of the member, in the form of Diagnostic.Field
-	Key    string `json:"key,omitempty"`    // its new name, unless empty
-	Value  string `json:"value,omitempty"`  // its new value as YAML on one line, unless empty
-	Remove bool   `json:"remove,omitempty"` // take it out
+	Path  string `json:"path,omitempty"`  // of the member, in the form of Diagnostic.Field
+	Key   string `json:"key,omitempty"`   // its new name, unless empty
+	Value string `json:"value,omitempty"` // its new value as YAML on one line, unless empty
 }
 
 // Error makes a Diagnostic usable as an error: one line with position, object and message.

@@ -66,6 +66,7 @@ func (d protoDecoder) member(f *field, fd protoreflect.FieldDescriptor, m protor
 			Code: CodeDeprecated, Severity: diag.Warning,
 			Message: fmt.Sprintf("the field %s is deprecated", f.name),
 			Fix:     deprecatedFix(fd.FullName()),
+			Edit:    d.successor(f, fd.FullName()),
 		}, f.pos)
 	}
 	if o := fd.ContainingOneof(); o != nil && !o.IsSynthetic() {

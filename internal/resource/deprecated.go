@@ -1,6 +1,10 @@
 package resource
 
-import "google.golang.org/protobuf/reflect/protoreflect"
+import (
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/meshctl/meshctl/internal/diag"
+)
 
 // deprecatedFix says what to write instead of a deprecated field.
 func deprecatedFix(name protoreflect.FullName) string {
@@ -22,4 +26,23 @@ func deprecatedFix(name protoreflect.FullName) string {
 		return "remove it: it never had an effect"
 	}
 	return "remove it, or use its successor"
+}
+
+// successor writes the value of a deprecated field in the field that took its place,
+// where both mean exactly the same.
+func (r *reporter) successor(f *field, name protoreflect.FullName) diag.Edit {
+	const api = "istio.networking.v1alpha3."
+	if f.value.kind != intNode {
+		return diag.Edit{}
+	}
+	e := diag.Edit{Path: r.path(), Value: "{value: " + f.value.text + "}"}
+	switch name {
+	case api + "HTTPRoute.mirror_percent":
+		e.Key = "mirrorPercentage"
+	case api + "HTTPFaultInjection.Delay.percent":
+		e.Key = "percentage"
+	default:
+		return diag.Edit{}
+	}
+	return e
 }

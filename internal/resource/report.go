@@ -80,6 +80,16 @@ func (r *reporter) mistyped(n *node, want string) {
 		fix = "quote it: " + strconv.Quote(shorten(n.written()))
 	}
 	r.errorf(n.pos, fix, "must be %s, found %s", want, found)
+	if fix != "" {
+		r.edit(diag.Edit{Path: r.path(), Value: strconv.Quote(n.written())})
+	}
+}
+
+// edit adds to the last finding what would put it right.
+func (r *reporter) edit(e diag.Edit) {
+	if len(r.ds) > 0 && !r.muted {
+		r.ds[len(r.ds)-1].Edit = e
+	}
 }
 
 func (r *reporter) unknownField(f *field, known []string) {
@@ -89,6 +99,9 @@ func (r *reporter) unknownField(f *field, known []string) {
 	}
 	r.push(f.name)
 	r.errorf(f.pos, hint, "unknown field %q", shorten(f.name))
+	if near := nearest(f.name, known); near != "" && foldName(near) == foldName(f.name) {
+		r.edit(diag.Edit{Path: r.path(), Key: near}) // only its spelling differs
+	}
 	r.pop()
 }
 
