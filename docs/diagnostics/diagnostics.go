@@ -79,7 +79,9 @@ func parse(text string) Page {
 		p.Summary = firstSentence(strings.Join(strings.Fields(paragraph), " "))
 	}
 	p.Example = yamlIn(section(text, "## Example"))
-	p.Fixed = yamlIn(section(text, "## Fix"))
+	if p.Example != "" {
+		p.Fixed = yamlIn(section(text, "## Fix"))
+	}
 	for line := range strings.Lines(text) {
 		if codes, ok := strings.CutPrefix(strings.TrimSpace(line), besides); ok {
 			p.Besides = strings.Split(strings.TrimSuffix(codes, "."), ", ")

@@ -16,6 +16,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exec"
 	"github.com/meshctl/meshctl/internal/cli/exit"
+	explaincmd "github.com/meshctl/meshctl/internal/cli/explain"
 	"github.com/meshctl/meshctl/internal/cli/get"
 	"github.com/meshctl/meshctl/internal/cli/images"
 	"github.com/meshctl/meshctl/internal/cli/load"
@@ -45,7 +46,7 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
 		groupMesh: {up.NewCmd(e, nil), down.NewCmd(e, nil), status.NewCmd(e, nil)},
 		groupObjects: {
-			apply.NewCmd(e, nil), deletion.NewCmd(e, nil), get.NewCmd(e, nil), validate.NewCmd(e, nil), analyze.NewCmd(e, nil),
+			apply.NewCmd(e, nil), deletion.NewCmd(e, nil), get.NewCmd(e, nil), validate.NewCmd(e, nil), analyze.NewCmd(e, nil), explaincmd.NewCmd(e, nil),
 		},
 		groupLook: {
 			proxystatus.NewCmd(e, nil), proxyconfig.NewCmd(e), logs.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),

@@ -2,63 +2,79 @@ package analyze
 
 import (
 	"fmt"
-	"path"
+	"strconv"
 	"strings"
 
+	"github.com/meshctl/meshctl/docs/diagnostics"
 	checks "github.com/meshctl/meshctl/internal/analyze"
-	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	"github.com/meshctl/meshctl/internal/diag"
 )
 
 // message is a finding in JSON: istioctl's fields, and ours.
 type message struct {
-	Code      string `json:"code"`
-	Level     string `json:"level"`
-	Origin    string `json:"origin,omitempty"`
-	Reference string `json:"reference,omitempty"` // file:line:col
-	Message   string `json:"message"`
-	Field     string `json:"field,omitempty"`
-	Effect    string `json:"effect,omitempty"`
-	Fix       string `json:"fix,omitempty"`
+	Code          string `json:"code"`
+	Level         string `json:"level"`
+	Origin        string `json:"origin,omitempty"` // Kind namespace/name
+	Message       string `json:"message"`
+	Reference     string `json:"reference,omitempty"` // file:line
+	Documentation string `json:"documentationUrl,omitempty"`
+
+	File   string    `json:"file,omitempty"`
+	Line   int       `json:"line,omitempty"`
+	Column int       `json:"column,omitempty"`
+	Field  string    `json:"field,omitempty"`
+	Effect string    `json:"effect,omitempty"`
+	Fix    string    `json:"fix,omitempty"`
+	Edit   diag.Edit `json:"edit,omitzero"`
 }
 
-// origin is istioctl's form: Kind name.namespace.
-func origin(o diag.Object) string {
-	switch {
-	case o.Name == "":
-		return o.Kind
-	case o.Namespace == "":
-		return o.Kind + " " + o.Name
-	default:
-		return o.Kind + " " + o.Name + "." + o.Namespace
+func messageOf(d diag.Diagnostic) message {
+	m := message{
+		Code: d.Code, Level: d.Severity.String(), Origin: d.Object.String(), Message: d.Message,
+		File: d.Pos.File, Line: d.Pos.Line, Column: d.Pos.Col, Field: d.Field, Effect: d.Effect, Fix: d.Fix, Edit: d.Edit,
+		Reference: diag.Pos{File: d.Pos.File, Line: d.Pos.Line}.String(),
 	}
+	if _, ok := diagnostics.Lookup(d.Code); ok {
+		m.Documentation = diagnostics.URL(d.Code)
+	}
+	return m
 }
 
-func (o *Options) print(found []diag.Diagnostic) error {
+// print writes findings in the format that was asked for.
+func (o *Options) print(found []diag.Diagnostic, in *gathered) error {
+	io := o.Env.IO
+	if !o.Format.IsStructured() {
+		for _, n := range in.notes() {
+			io.Sayf("%s\n", n)
+		}
+	}
+	switch {
+	case o.Format.Is(formatSARIF):
+		return writeSARIF(io.Out, found)
+	case o.Format.Is(formatJUnit):
+		return writeJUnit(io.Out, found, o.Failure)
+	case o.Format.Is(formatGitHub):
+		return writeGitHub(io.Out, found)
+	case o.Format.Is(formatLog):
+		o.Env.PrintFindings(found)
+		io.Sayf("%s\n", summary(found, io.ErrPaint))
+		return nil
+	}
 	messages := []message{}
 	for _, d := range found {
-		messages = append(messages, message{
-			Code: d.Code, Level: d.Severity.String(), Origin: origin(d.Object), Reference: d.Pos.String(),
-			Message: d.Message, Field: d.Field, Effect: d.Effect, Fix: d.Fix,
-		})
+		messages = append(messages, messageOf(d))
 	}
-	if !o.Format.Is("log") {
-		return o.Env.IO.Print(o.Format, stdio.Document{
-			Value: messages, Empty: "no findings",
-			Table: func() stdio.Table {
-				t := stdio.Table{Columns: []string{"LEVEL", "CODE", "OBJECT", "PLACE", "MESSAGE"}}
-				for _, m := range messages {
-					t.Add(m.Level, m.Code, m.Origin, m.Reference, m.Message)
-				}
-				return t
-			},
-		})
-	}
-	io := o.Env.IO
-	o.Env.PrintFindings(found)
-	io.Sayf("%s\n", summary(found, io.ErrPaint))
-	return nil
+	return io.Print(o.Format, stdio.Document{
+		Value: messages, Empty: "no findings",
+		Table: func() stdio.Table {
+			t := stdio.Table{Columns: []string{"LEVEL", "CODE", "OBJECT", "PLACE", "MESSAGE"}}
+			for _, d := range found {
+				t.Add(d.Severity.String(), d.Code, d.Object.String(), d.Pos.String(), d.Message)
+			}
+			return t
+		},
+	})
 }
 
 // summary counts findings by level.
@@ -74,13 +90,18 @@ func summary(found []diag.Diagnostic, paint func(stdio.Style, string) string) st
 	for _, s := range []struct {
 		severity diag.Severity
 		word     string
-	}{{diag.Error, "error"}, {diag.Warning, "warning"}, {diag.Info, "note"}, {diag.Unknown, "question"}} {
+	}{{diag.Error, "error"}, {diag.Warning, "warning"}, {diag.Info, "note"}} {
 		if n := counts[s.severity]; n > 0 {
 			parts = append(parts, plural(n, s.word))
 		}
 	}
+	if n := counts[diag.Unknown]; n > 0 {
+		parts = append(parts, fmt.Sprintf("%d unknown", n))
+	}
 	return strings.Join(parts, ", ")
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }
 
 func plural(n int, word string) string {
 	if n == 1 {
@@ -100,34 +121,11 @@ func (o *Options) list() error {
 	for _, a := range checks.Analyzers() {
 		rows = append(rows, row{a.Name, a.About, a.Codes})
 	}
-	f := o.Format
-	return o.Env.IO.Print(f, stdio.Document{Kind: "AnalyzerList", Items: rows, Table: func() stdio.Table {
+	return o.Env.IO.Print(o.Format, stdio.Document{Kind: "AnalyzerList", Items: rows, Table: func() stdio.Table {
 		t := stdio.Table{Columns: []string{"NAME", "CHECKS THAT"}}
 		for _, r := range rows {
 			t.Add(r.Name, r.About)
 		}
 		return t
 	}})
-}
-
-// suppression leaves findings out: CODE=Kind name.namespace, each part a glob.
-type suppression struct{ code, origin string }
-
-func parseSuppression(s string) (suppression, error) {
-	code, pattern, ok := strings.Cut(s, "=")
-	if !ok || code == "" || pattern == "" {
-		return suppression{}, exit.Usagef("--suppress %q is not CODE=Kind name.namespace", s).Try(`meshctl analyze -S "IST0101=VirtualService *.default" …`)
-	}
-	for _, p := range []string{code, pattern} {
-		if _, err := path.Match(p, ""); err != nil {
-			return suppression{}, exit.Usagef("--suppress %q is no pattern", p).Because(err)
-		}
-	}
-	return suppression{code, pattern}, nil
-}
-
-func (s suppression) covers(d diag.Diagnostic) bool {
-	code, _ := path.Match(s.code, d.Code)               // checked when it was read
-	object, _ := path.Match(s.origin, origin(d.Object)) // as above
-	return code && object
 }

@@ -6,9 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
-	checks "github.com/meshctl/meshctl/internal/analyze"
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/diag"
@@ -16,46 +14,45 @@ import (
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
-// files looks at files, on top of what runs unless that is not wanted.
-func (o *Options) files(ctx context.Context) ([]diag.Diagnostic, error) {
-	paths, err := o.paths()
-	if err != nil {
-		return nil, err
-	}
-	files, err := o.Env.ReadFiles(paths, o.Recursive)
-	if err != nil {
-		return nil, err
-	}
-	in := checks.Input{Only: o.Only, Now: o.Env.Now()}
-	var found []diag.Diagnostic
-	for _, f := range files {
-		objects, ds := resource.Decode(f.Name, f.Data, resource.Options{DefaultNamespace: o.Env.Settings.Namespace})
-		in.Objects, found = append(in.Objects, objects...), append(found, ds...)
-	}
-	if len(in.Objects) == 0 && len(found) == 0 {
-		return nil, exit.Dataf("the files hold no object")
-	}
-	if o.UseMesh {
-		if in.Context, err = o.running(ctx); err != nil {
-			return nil, err
-		}
-		in.Complete = in.Context != nil
-	}
-	ds, err := checks.Run(ctx, in)
-	return append(found, ds...), err
-}
-
-// running is what the mesh holds; nothing when none runs and none was asked for.
-func (o *Options) running(ctx context.Context) ([]*resource.Object, error) {
+// beneath adds what the mesh holds under the files; nothing when none runs and none
+// was asked for.
+func (o *Options) beneath(ctx context.Context, in *gathered) error {
 	m, err := o.Env.Mesh(ctx)
 	if err != nil {
 		if o.Env.Settings.Context == "" {
-			return nil, nil
+			return nil
 		}
-		return nil, err
+		return err
 	}
 	o.Env.IO.Sayf("together with what runs in mesh %q (--use-kube=false looks at the files alone)\n", m.Name)
-	return objectsOf(ctx, m)
+	if in.Context, err = objectsOf(ctx, m); err != nil {
+		return err
+	}
+	in.Complete = true
+	return nil
+}
+
+// running takes the running mesh: its objects, and what its control plane has found.
+// The control plane has run validation and derivation, so those are left out.
+func (o *Options) running(ctx context.Context, in *gathered) error {
+	m, err := o.Env.Mesh(ctx)
+	if err != nil {
+		return err
+	}
+	in.Complete = true
+	if in.Objects, err = objectsOf(ctx, m); err != nil {
+		return err
+	}
+	if len(o.Only) > 0 {
+		return o.checkNamespace(in)
+	}
+	in.Skip = []string{"schema.ValidationAnalyzer", "mesh.Derivation"}
+	found, err := m.API.Diagnostics(ctx)
+	if err != nil {
+		return err
+	}
+	in.found = append(in.found, found...)
+	return o.checkNamespace(in)
 }
 
 // objectsOf reads all objects of a mesh.
@@ -64,7 +61,7 @@ func objectsOf(ctx context.Context, m *env.Mesh) ([]*resource.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []*resource.Object{}
+	var out []*resource.Object
 	for _, x := range all {
 		// What is in force was checked when it came; the place in this text means nothing.
 		objects, _ := resource.Decode("", x.Raw, resource.Options{})
@@ -77,43 +74,28 @@ func objectsOf(ctx context.Context, m *env.Mesh) ([]*resource.Object, error) {
 	return out, nil
 }
 
-// mesh looks at the running mesh: what the control plane finds, and the checks
-// that it does not make itself.
-func (o *Options) mesh(ctx context.Context) ([]diag.Diagnostic, error) {
-	m, err := o.Env.Mesh(ctx)
-	if err != nil {
-		return nil, err
+// paths are the files to read: a folder with a mapping file stands for the
+// files that it lists.
+func (o *Options) paths() ([]string, error) {
+	var out []string
+	for _, p := range o.Paths {
+		listed, err := localResources(p)
+		if err != nil {
+			return nil, err
+		}
+		if len(listed) == 0 {
+			out = append(out, p)
+			continue
+		}
+		o.Env.IO.Sayf("%s: the files that meshctl-local.yaml lists; name others to look at them\n", filepath.Clean(p))
+		out = append(out, listed...)
 	}
-	found, err := m.API.Diagnostics(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if len(o.Only) > 0 {
-		found = nil
-	}
-	objects, err := objectsOf(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	in := checks.Input{Objects: objects, Only: o.Only, Complete: true, Now: o.Env.Now()}
-	if len(o.Only) == 0 {
-		in.Skip = []string{"schema.ValidationAnalyzer", "mesh.Derivation"} // the control plane has run those
-	}
-	ds, err := checks.Run(ctx, in)
-	return append(found, notSaid(ds, found)...), err
+	return out, nil
 }
 
-// notSaid leaves out what was already found: the same code about the same field.
-func notSaid(ds, found []diag.Diagnostic) []diag.Diagnostic {
-	type about struct {
-		code, field string
-		object      diag.Object
-	}
-	said := map[about]bool{}
-	for _, d := range found {
-		said[about{d.Code, d.Field, d.Object}] = true
-	}
-	return slices.DeleteFunc(ds, func(d diag.Diagnostic) bool { return said[about{d.Code, d.Field, d.Object}] })
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // localResources are the files that a folder's mapping file lists; none when
