@@ -98,7 +98,8 @@ func (v *view) usable(h *Host, now time.Time) bool {
 
 // pickTurn is round robin, smooth by weight (as nginx does it) when weights differ.
 func (v *view) pickTurn(p *hostSet, hosts []*Host, now time.Time) *Host {
-	if !p.weights {
+	warming := v.warming(now)
+	if !p.weights && !warming {
 		for range hosts {
 			p.next++
 			if h := hosts[int(p.next)%len(hosts)]; v.usable(h, now) {
@@ -115,7 +116,7 @@ func (v *view) pickTurn(p *hostSet, hosts []*Host, now time.Time) *Host {
 		if !v.usable(h, now) {
 			continue
 		}
-		w := int64(h.weight())
+		w := int64(v.weigh(h, warming, now))
 		p.current[i] += w
 		total += w
 		if best < 0 || p.current[i] > p.current[best] {
@@ -132,7 +133,7 @@ func (v *view) pickTurn(p *hostSet, hosts []*Host, now time.Time) *Host {
 func (v *view) pickRandom(p *hostSet, hosts []*Host, rnd *rand.Rand, now time.Time) *Host {
 	var h *Host
 	for range 4 {
-		if h = draw(p, hosts, rnd); v.usable(h, now) {
+		if h = v.draw(p, hosts, rnd, false, now); v.usable(h, now) {
 			return h
 		}
 	}
@@ -140,17 +141,17 @@ func (v *view) pickRandom(p *hostSet, hosts []*Host, rnd *rand.Rand, now time.Ti
 }
 
 // draw takes a host at random, by weight.
-func draw(p *hostSet, hosts []*Host, rnd *rand.Rand) *Host {
-	if !p.weights {
+func (v *view) draw(p *hostSet, hosts []*Host, rnd *rand.Rand, warming bool, now time.Time) *Host {
+	if !p.weights && !warming {
 		return hosts[rnd.IntN(len(hosts))]
 	}
 	var total uint64
 	for _, h := range hosts {
-		total += uint64(h.weight())
+		total += v.weigh(h, warming, now)
 	}
 	n := rnd.Uint64N(total)
 	for _, h := range hosts {
-		w := uint64(h.weight())
+		w := v.weigh(h, warming, now)
 		if n < w {
 			return h
 		}
@@ -172,18 +173,17 @@ func (v *view) firstUsable(hosts []*Host, rnd *rand.Rand, now time.Time) *Host {
 // pickLeast draws a few hosts and takes the one with the fewest active requests
 // in proportion to its weight (power of two choices).
 func (v *view) pickLeast(p *hostSet, hosts []*Host, rnd *rand.Rand, now time.Time) *Host {
+	warming := v.warming(now)
 	choices := max(int(v.cluster.LB.Choices), 2)
 	var best *Host
 	var bestLoad float64
 	for range choices {
-		h := draw(p, hosts, rnd)
+		h := v.draw(p, hosts, rnd, warming, now)
 		if !v.usable(h, now) {
 			continue
 		}
-		load := float64(h.active.Load())
-		if p.weights {
-			load = (load + 1) / float64(h.weight())
-		}
+		// By weight already drawn, idle hosts are alike.
+		load := float64(h.active.Load()) / float64(v.weigh(h, warming, now))
 		if best == nil || load < bestLoad {
 			best, bestLoad = h, load
 		}

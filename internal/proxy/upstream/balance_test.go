@@ -47,7 +47,7 @@ func TestEveryPolicySpreadsByWeight(t *testing.T) {
 	for _, c := range []struct {
 		policy snapshot.LBPolicy
 		within float64
-	}{{snapshot.LBRoundRobin, 0.001}, {snapshot.LBRandom, 0.02}, {snapshot.LBRingHash, 0.15}, {snapshot.LBMaglev, 0.02}} {
+	}{{snapshot.LBRoundRobin, 0.001}, {snapshot.LBLeastRequest, 0.02}, {snapshot.LBRandom, 0.02}, {snapshot.LBRingHash, 0.15}, {snapshot.LBMaglev, 0.02}} {
 		got := counts(cluster(snapshot.LB{Policy: c.policy}, weights...), n, &Request{})
 		for i, w := range weights {
 			want := float64(w) / 6
@@ -192,6 +192,39 @@ func TestPickDoesNotAllocate(t *testing.T) {
 		v.pick(r, rnd, time.Time{})
 		if n := testing.AllocsPerRun(100, func() { v.pick(r, rnd, time.Time{}) }); n != 0 {
 			t.Errorf("policy %d: %v allocations", policy, n)
+		}
+	}
+}
+
+// Warmup was taken and did nothing: a new host got its full share at once.
+func TestNewHostsWarmUp(t *testing.T) {
+	t.Parallel()
+	const n = 20_000
+	start := time.Unix(1_000_000, 0)
+	for _, policy := range []snapshot.LBPolicy{snapshot.LBRoundRobin, snapshot.LBLeastRequest} {
+		v := cluster(snapshot.LB{Policy: policy, SlowStart: &snapshot.SlowStart{Window: 100 * time.Second, Aggression: 1, MinPercent: 10}}, 1, 1)
+		for _, h := range v.prios[0].all {
+			h.born = start.Add(-time.Hour)
+		}
+		fresh := v.prios[0].all[1]
+		fresh.born = start
+		v.state.youngest.Store(start.UnixNano())
+		last := 0.0
+		for _, c := range []struct {
+			age       time.Duration
+			low, high float64
+		}{{time.Second, 0.001, 0.12}, {50 * time.Second, 0.2, 0.36}, {101 * time.Second, 0.48, 0.52}} {
+			rnd, got := rand.New(rand.NewPCG(1, 2)), 0
+			for range n {
+				if v.pick(&Request{}, rnd, start.Add(c.age)) == fresh {
+					got++
+				}
+			}
+			share := float64(got) / n
+			if share < c.low || share > c.high || share <= last {
+				t.Errorf("policy %d after %s: %.3f of the requests", policy, c.age, share)
+			}
+			last = share
 		}
 	}
 }

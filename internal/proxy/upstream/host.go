@@ -14,6 +14,7 @@ type Host struct {
 	addr     netip.AddrPort
 	endpoint atomic.Pointer[snapshot.Endpoint]
 	gone     atomic.Bool // not in the cluster any more
+	born     time.Time   // when the cluster first had it
 
 	active  atomic.Int64 // requests being served
 	outlier outlier

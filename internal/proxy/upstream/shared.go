@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
 )
@@ -26,6 +27,7 @@ type ClusterState struct {
 
 	breakers [2]breaker // default and high priority
 	ejected  atomic.Int64
+	youngest atomic.Int64 // when the last host came
 
 	mu    sync.Mutex
 	hosts map[netip.AddrPort]*Host
@@ -119,7 +121,8 @@ func (c *ClusterState) host(addr netip.AddrPort, e *snapshot.Endpoint) *Host {
 	defer c.mu.Unlock()
 	h := c.hosts[addr]
 	if h == nil {
-		h = &Host{addr: addr}
+		h = &Host{addr: addr, born: time.Now()}
+		c.youngest.Store(h.born.UnixNano())
 		c.hosts[addr] = h
 	}
 	if e != nil {
