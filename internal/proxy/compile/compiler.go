@@ -207,6 +207,9 @@ func (c *Compiler) shareTLS(p *snapshot.TLSParams) *snapshot.TLSParams {
 
 // Apply takes an update. It gives the resources it refused, in the order of the update.
 func (c *Compiler) Apply(u Update) []*ResourceError {
+	if u.TypeURL == TypeVirtualHost {
+		return c.applyHosts(u)
+	}
 	apply, remove := c.handlers(u.TypeURL)
 	if apply == nil {
 		err := unsupported("resource type %s", u.TypeURL)
@@ -235,8 +238,6 @@ func (c *Compiler) handlers(url string) (apply func(*Raw) error, remove func(str
 		return c.applyListener, c.removeListener
 	case TypeRoute:
 		return c.applyTable, c.removeTable
-	case TypeVirtualHost:
-		return c.applyVirtualHost, c.removeVirtualHost
 	case TypeCluster:
 		return c.applyCluster, func(n string) { removeFrom(c, &c.clusters, n) }
 	case TypeEndpoints:

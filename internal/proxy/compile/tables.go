@@ -2,9 +2,7 @@ package compile
 
 import (
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
@@ -196,68 +194,4 @@ func (c *Compiler) removeTable(name string) {
 	}
 	delete(c.tableParts, name)
 	removeFrom(c, &c.tables, name)
-}
-
-// hostTable is the route table of a VHDS resource: its name is
-// <route configuration>/<virtual host>.
-func hostTable(resource string) (string, error) {
-	i := strings.LastIndexByte(resource, '/')
-	if i <= 0 {
-		return "", in("name", fmt.Errorf("%q is not <route configuration>/<virtual host>", resource))
-	}
-	return resource[:i], nil
-}
-
-func (c *Compiler) applyVirtualHost(raw *Raw) error {
-	table, err := hostTable(raw.Name)
-	if err != nil {
-		return err
-	}
-	k := c.keyOf(raw.Bytes)
-	old := c.tableParts[table]
-	if old != nil && old.vhds[raw.Name] != nil && old.vhds[raw.Name].key == k {
-		return nil
-	}
-	p, err := c.hostPiece(k, raw.Bytes)
-	if err != nil {
-		return err
-	}
-	if old == nil {
-		if c.orphanHosts[table] == nil {
-			c.orphanHosts[table] = map[string]*hostPiece{}
-		}
-		c.orphanHosts[table][raw.Name] = p
-		return nil
-	}
-	return c.withHost(table, raw.Name, p)
-}
-
-// withHost rebuilds a table with one VHDS host set (or removed: nil).
-func (c *Compiler) withHost(table, resource string, p *hostPiece) error {
-	old := c.tableParts[table]
-	next := *old
-	next.vhds = make(map[string]*hostPiece, len(old.vhds)+1)
-	maps.Copy(next.vhds, old.vhds)
-	if p == nil {
-		delete(next.vhds, resource)
-	} else {
-		next.vhds[resource] = p
-	}
-	return c.assemble(table, old, &next)
-}
-
-func (c *Compiler) removeVirtualHost(name string) {
-	table, err := hostTable(name)
-	if err != nil {
-		return
-	}
-	if h := c.orphanHosts[table]; h != nil {
-		delete(h, name)
-		if len(h) == 0 {
-			delete(c.orphanHosts, table)
-		}
-	}
-	if t := c.tableParts[table]; t != nil && t.vhds[name] != nil {
-		_ = c.withHost(table, name, nil) // fewer hosts cannot clash
-	}
 }

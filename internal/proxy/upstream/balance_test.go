@@ -228,3 +228,19 @@ func TestNewHostsWarmUp(t *testing.T) {
 		}
 	}
 }
+
+// A host that went with more than one empty pool (HTTP/1 and HTTP/2, say) ended
+// the worker's update halfway: each pool leaves the list that was walked.
+func TestHostGoesWithSeveralPools(t *testing.T) {
+	t.Parallel()
+	m := &Manager{pools: map[*Host][]*pool{}}
+	h := &Host{addr: addr(1)}
+	for range 3 {
+		m.pools[h] = append(m.pools[h], &pool{m: m, host: h})
+	}
+	h.gone.Store(true)
+	m.Update(&snapshot.Snapshot{})
+	if len(m.pools) != 0 {
+		t.Errorf("%d pools are left", len(m.pools[h]))
+	}
+}

@@ -3,6 +3,7 @@ package upstream
 import (
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/meshctl/meshctl/internal/proxy/codec"
@@ -75,7 +76,7 @@ func (m *Manager) Update(s *snapshot.Snapshot) {
 	}
 	for h, ps := range m.pools {
 		if h.gone.Load() {
-			for _, p := range ps {
+			for _, p := range slices.Clone(ps) { // a pool that is empty leaves the list
 				p.drain()
 			}
 		}
