@@ -237,6 +237,13 @@ func told(fields []string, field string) bool {
 	})
 }
 
+// Count is how many objects are in force.
+func (cp *ControlPlane) Count() int {
+	cp.sink.mu.Lock()
+	defer cp.sink.mu.Unlock()
+	return len(cp.sink.objects)
+}
+
 // Objects returns the objects in force of the kinds that the mesh reads, sorted by key.
 func (cp *ControlPlane) Objects() []*resource.Object {
 	cp.sink.mu.Lock()

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	meshv1 "istio.io/api/mesh/v1alpha1"
@@ -57,6 +58,8 @@ type Core struct {
 	first  chan struct{}
 	// leaving is set when the process is about to end.
 	leaving atomic.Bool
+	// collectors are metrics of others, shown with the core's own.
+	collectors []prometheus.Collector
 }
 
 // withDefaults fills what was left empty.
@@ -141,6 +144,10 @@ func (c *Core) Run(ctx context.Context) error {
 
 // Ready is closed when the server has its certificate.
 func (c *Core) Ready() <-chan struct{} { return c.first }
+
+// Collect shows more metrics on the monitoring port. It must be called before
+// ServeMonitoring.
+func (c *Core) Collect(more ...prometheus.Collector) { c.collectors = append(c.collectors, more...) }
 
 // Drain makes the control plane unready and ends its sessions: proxies go to
 // another replica. It returns when they have, or ctx has ended.

@@ -6,17 +6,23 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
+	meshv1 "istio.io/api/mesh/v1alpha1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
 	"github.com/meshctl/meshctl/internal/resource/source/kube"
+)
+
+// ConfigMaps that the control plane reads, one of each for every revision.
+const (
+	meshConfigMap     = "istio"
+	injectorConfigMap = "istio-sidecar-injector"
 )
 
 // Leases of the writers.
@@ -32,6 +38,11 @@ type discovery struct {
 	client kubernetes.Interface
 	core   *Core
 	source *kube.Source
+
+	atStart   *meshv1.MeshConfig
+	native    bool // the cluster knows native sidecars
+	injection *injection
+	counters  *counters
 }
 
 // runDiscovery serves until ctx ends and sessions are drained. In order: the API
@@ -45,12 +56,13 @@ func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) err
 	if err != nil {
 		return err
 	}
-	d := &discovery{o: o, log: log.With("component", "meshd")}
+	d := &discovery{o: o, log: log.With("component", "meshd"), counters: newCounters()}
 	if d.client, err = kubernetes.NewForConfig(config); err != nil {
 		return fmt.Errorf("make a client of the cluster: %w", err)
 	}
 	if d.source, err = kube.New(kube.Options{
-		Config: config, Cluster: o.cluster, Namespace: o.namespace, MeshConfigMap: o.revisioned("istio"), Revision: o.revision, Logger: log,
+		Config: config, Cluster: o.cluster, Namespace: o.namespace, Revision: o.revision, Logger: log,
+		ConfigMaps: []string{o.revisioned(meshConfigMap), o.revisioned(injectorConfigMap)},
 	}); err != nil {
 		return err
 	}
@@ -61,6 +73,9 @@ func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) err
 	if d.core, err = NewCore(set); err != nil {
 		return err
 	}
+	d.atStart = set.MeshConfig
+	d.injection = newInjection(o, d.native, d.core.ControlPlane.Sink(), d.log)
+	d.core.Collect(d.counters.collectors()...)
 	return d.run(ctx)
 }
 
@@ -113,7 +128,7 @@ func (d *discovery) run(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	start(work, func(ctx context.Context) error { return d.source.Run(ctx, d.core.ControlPlane.Sink()) })
+	start(work, func(ctx context.Context) error { return d.source.Run(ctx, d.injection) })
 	d.write(func(lease string, work func(context.Context)) {
 		e := elections{client: d.client, namespace: d.o.namespace, identity: d.o.pod, log: d.log}
 		start(writing, func(ctx context.Context) error { return e.lead(ctx, lease, work) })
@@ -185,15 +200,4 @@ func (d *discovery) listen(ctx context.Context) (func(), error) {
 		d.log.InfoContext(ctx, "listening", "addr", ln.Addr().String())
 	}
 	return stop, nil
-}
-
-// webhooks are what the API server calls.
-func (d *discovery) webhooks() http.Handler {
-	m := http.NewServeMux()
-	m.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		if err := d.core.readiness(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		}
-	})
-	return m
 }

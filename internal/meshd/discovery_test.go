@@ -69,7 +69,16 @@ func TestDiscoveryServesACluster(t *testing.T) {
 	if names := receive(t, stream); !slices.Contains(names, "outbound|9080||reviews.shop.svc.cluster.local") {
 		t.Errorf("clusters are %v", names)
 	}
-	if _, text := r.get(t, "/metrics"); !strings.Contains(text, "pilot_services 1") || !strings.Contains(text, "go_goroutines") {
+	injected := r.review(t, []byte(root), "/inject", `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"containers":[{"name":"app","image":"app"}]}}`, "", "Pod")
+	if !injected.Response.Allowed || !strings.Contains(string(injected.Response.Patch), "istio-proxy") {
+		t.Errorf("injection answered %+v", injected.Response)
+	}
+	refused := r.review(t, []byte(root), "/validate", `{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{"namespace":"shop","name":"a"},"spec":{"hosts":[]}}`, "networking.istio.io", "VirtualService")
+	if refused.Response.Allowed {
+		t.Errorf("validation answered %+v", refused.Response)
+	}
+	if _, text := r.get(t, "/metrics"); !strings.Contains(text, "pilot_services 1") || !strings.Contains(text, "go_goroutines") ||
+		!strings.Contains(text, "sidecar_injection_success_total 1") || !strings.Contains(text, "galley_validation_failed 1") {
 		t.Errorf("metrics are %s", text)
 	}
 }

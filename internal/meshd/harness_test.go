@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	admissionv1 "k8s.io/api/admission/v1"
 
 	"github.com/meshctl/meshctl/internal/resource/source/kube/kubetest"
 )
@@ -201,6 +202,33 @@ func (r *replica) ads(t *testing.T, roots []byte, pod, namespace, token string) 
 		t.Fatal(err)
 	}
 	return stream
+}
+
+// review asks a webhook, as the API server does.
+func (r *replica) review(t *testing.T, roots []byte, path, object, group, kind string) *admissionv1.AdmissionReview {
+	t.Helper()
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(roots)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
+		MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: r.o.revisioned("istiod") + "." + r.o.namespace + ".svc",
+	}}}
+	defer client.CloseIdleConnections()
+	body, err := json.Marshal(map[string]any{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": map[string]any{
+		"uid": "1", "operation": "CREATE", "namespace": "shop", "kind": map[string]string{"group": group, "version": "v1", "kind": kind}, "object": json.RawMessage(object),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := client.Post("https://"+r.o.webhook+path, "application/json", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	out := &admissionv1.AdmissionReview{}
+	if err := json.NewDecoder(res.Body).Decode(out); err != nil || out.Response == nil {
+		t.Fatalf("%s answered %s: %v", path, res.Status, err)
+	}
+	return out
 }
 
 type logBuffer struct {

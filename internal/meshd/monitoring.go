@@ -78,6 +78,7 @@ func (c *Core) metrics() *prometheus.Registry {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		c.ControlPlane.Server().Metrics(),
 	)
+	r.MustRegister(c.collectors...)
 	return r
 }
 

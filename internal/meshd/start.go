@@ -26,7 +26,7 @@ const labelNetwork = "topology.istio.io/network"
 func (d *discovery) settings(ctx context.Context, log *slog.Logger) (Settings, error) {
 	set := Settings{
 		ClusterDomain: "cluster.local", Namespace: d.o.namespace, Account: d.o.revisioned("istiod"),
-		Cluster: d.o.cluster, MeshConfigMap: d.o.revisioned("istio"),
+		Cluster: d.o.cluster, MeshConfigMap: d.o.revisioned(meshConfigMap),
 		Sources: []string{d.source.Name()}, Logger: log,
 		Tokens: newTokenReviewer(d.client.AuthenticationV1().TokenReviews(), time.Now),
 	}
@@ -49,6 +49,16 @@ func (d *discovery) settings(ctx context.Context, log *slog.Logger) (Settings, e
 	if err != nil {
 		return set, err
 	}
+	err = d.insist(ctx, "read the cluster's version", func(context.Context) error {
+		info, err := d.client.Discovery().ServerVersion()
+		if err == nil {
+			d.native, err = nativeSidecars(info.GitVersion)
+		}
+		return err
+	})
+	if err != nil {
+		return set, err
+	}
 	err = d.insist(ctx, "load the certificate authority", func(ctx context.Context) (err error) {
 		var ca *identity.CA
 		ca, err = secretCA(ctx, d.client, d.o.namespace, set.TrustDomain, d.log)
@@ -60,7 +70,7 @@ func (d *discovery) settings(ctx context.Context, log *slog.Logger) (Settings, e
 
 // meshConfig reads the mesh config at the start; none means the defaults.
 func (d *discovery) meshConfig(ctx context.Context) (*meshv1.MeshConfig, error) {
-	name := d.o.revisioned("istio")
+	name := d.o.revisioned(meshConfigMap)
 	config := resource.DefaultMeshConfig()
 	m, err := d.client.CoreV1().ConfigMaps(d.o.namespace).Get(ctx, name, metav1.GetOptions{})
 	switch {

@@ -16,7 +16,7 @@ import (
 // ValidateInputs are what Validate needs.
 type ValidateInputs struct {
 	// Objects are those in force, for warnings about what a resource refers to; nil:
-	// resources are judged by themselves.
+	// resources are judged by themselves. So are they when it returns nil.
 	Objects func() []*resource.Object
 	// Done hears the outcome of each request; may be nil.
 	Done   func(Outcome)
@@ -73,7 +73,7 @@ func (in ValidateInputs) answer(ctx context.Context, req *admissionv1.AdmissionR
 // beside is what is doubtful about an object beside those in force.
 func (in ValidateInputs) beside(ctx context.Context, o *resource.Object) []diag.Diagnostic {
 	world := in.Objects()
-	if len(world) > maxWorld {
+	if world == nil || len(world) > maxWorld {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, analyzeTime)

@@ -35,18 +35,16 @@ func (k kind) selector() fields.Selector {
 }
 
 // builtin are the kinds that every cluster serves. Secrets are those that a
-// gateway can refer to, and the one ConfigMap is the mesh config.
+// gateway can refer to, and ConfigMaps those with settings of the mesh.
 func (s *Source) builtin() []kind {
 	core := func(k resource.Kind, plural string, empty runtime.Object, trim func(runtime.Object) metav1.Object) kind {
 		return kind{id: k.String(), kind: k, gvr: corev1.SchemeGroupVersion.WithResource(plural), empty: empty, trim: trim}
 	}
-	config := core(resource.KindConfigMap, "configmaps", &corev1.ConfigMap{}, trimmed(trimConfigMap))
-	config.namespace, config.field = s.opts.Namespace, [2]string{"metadata.name", s.opts.MeshConfigMap}
 	secrets := core(resource.KindSecret, "secrets", &corev1.Secret{}, trimmed(trimSecret))
 	tls, opaque := secrets, secrets
 	tls.id, tls.field = secrets.id+"/tls", [2]string{"type", string(corev1.SecretTypeTLS)}
 	opaque.id, opaque.field = secrets.id+"/opaque", [2]string{"type", string(corev1.SecretTypeOpaque)}
-	return []kind{
+	out := []kind{
 		core(resource.KindNamespace, "namespaces", &corev1.Namespace{}, trimmed(trimNamespace)),
 		core(resource.KindNode, "nodes", &corev1.Node{}, trimmed(trimNode)),
 		core(resource.KindService, "services", &corev1.Service{}, trimmed(trimService)),
@@ -56,8 +54,15 @@ func (s *Source) builtin() []kind {
 			empty: &discoveryv1.EndpointSlice{}, trim: trimmed(trimEndpointSlice),
 		},
 		core(resource.KindPod, "pods", &corev1.Pod{}, trimmed(trimPod)),
-		config, tls, opaque,
+		tls, opaque,
 	}
+	for _, name := range s.opts.ConfigMaps {
+		config := core(resource.KindConfigMap, "configmaps", &corev1.ConfigMap{}, trimmed(trimConfigMap))
+		config.id += "/" + name
+		config.namespace, config.field = s.opts.Namespace, [2]string{"metadata.name", name}
+		out = append(out, config)
+	}
+	return out
 }
 
 // trimmed adapts a trim function of one type.

@@ -28,8 +28,9 @@ type Options struct {
 	Cluster string
 	// Namespace is the root namespace, where the mesh config is; default istio-system.
 	Namespace string
-	// MeshConfigMap is the name of the ConfigMap with the mesh config; default istio.
-	MeshConfigMap string
+	// ConfigMaps are the names of those to read in the root namespace; default: istio,
+	// which holds the mesh config.
+	ConfigMaps []string
 	// Revision leaves out objects of Istio's kinds whose label istio.io/rev names
 	// another; empty takes them all.
 	Revision string
@@ -58,8 +59,8 @@ func New(o Options) (*Source, error) {
 	if o.Namespace == "" {
 		o.Namespace = "istio-system"
 	}
-	if o.MeshConfigMap == "" {
-		o.MeshConfigMap = "istio"
+	if len(o.ConfigMaps) == 0 {
+		o.ConfigMaps = []string{"istio"}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -12,6 +12,8 @@ func (a *API) discovery(w http.ResponseWriter, parts []string) bool {
 	switch {
 	case len(parts) == 1 && parts[0] == "api":
 		reply(w, http.StatusOK, Object{"kind": "APIVersions", "versions": []string{"v1"}})
+	case len(parts) == 1 && parts[0] == "version":
+		reply(w, http.StatusOK, Object{"major": "1", "minor": "35", "gitVersion": "v1.35.4"})
 	case len(parts) == 1 && parts[0] == "apis":
 		reply(w, http.StatusOK, Object{"kind": "APIGroupList", "apiVersion": "v1", "groups": a.groups()})
 	case len(parts) == 2 && parts[0] == "api":

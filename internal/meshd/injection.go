@@ -1,0 +1,135 @@
+package meshd
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	meshv1 "istio.io/api/mesh/v1alpha1"
+	networkingv1beta1 "istio.io/api/networking/v1beta1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/version"
+
+	"github.com/meshctl/meshctl/internal/controlplane"
+	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/inject"
+	"github.com/meshctl/meshctl/internal/resource"
+	"github.com/meshctl/meshctl/internal/resource/source"
+	build "github.com/meshctl/meshctl/internal/version"
+)
+
+// valuesKey is where the ConfigMap of injection has the install values.
+const valuesKey = "values"
+
+// injection is what the webhook needs to know of the mesh, kept up to date by
+// what passes on its way to the control plane. Values that cannot be read leave
+// the last good ones in force.
+type injection struct {
+	next      source.Sink
+	configMap resource.Key // with the install values
+	revision  string
+	native    bool // the cluster knows native sidecars
+	log       *slog.Logger
+
+	values atomic.Pointer[inject.Values]
+	mu     sync.Mutex
+	// proxyConfigs are replaced, never changed.
+	proxyConfigs []inject.ProxyConfig
+}
+
+func newInjection(o discoveryOptions, native bool, next source.Sink, log *slog.Logger) *injection {
+	in := &injection{
+		next: next, revision: o.revision, native: native, log: log,
+		configMap: resource.Key{Kind: resource.KindConfigMap, Namespace: o.namespace, Name: o.revisioned(injectorConfigMap)},
+	}
+	in.values.Store(new(inject.DefaultValues(build.Get())))
+	return in
+}
+
+// Apply implements source.Sink.
+func (in *injection) Apply(src string, set []*resource.Object, deleted []resource.Key) {
+	for _, k := range deleted {
+		in.remove(k)
+	}
+	for _, o := range set {
+		in.put(o)
+	}
+	in.next.Apply(src, set, deleted)
+}
+
+// Report implements source.Sink.
+func (in *injection) Report(src string, ds []diag.Diagnostic) { in.next.Report(src, ds) }
+
+func (in *injection) put(o *resource.Object) {
+	switch spec := o.Spec.(type) {
+	case *corev1.ConfigMap:
+		if o.Key != in.configMap {
+			return
+		}
+		v, err := inject.ParseValues([]byte(spec.Data[valuesKey]), build.Get())
+		if err != nil {
+			in.log.Error("the values of injection are broken; those before stay in force", "config_map", o.Key.Name, "err", err)
+			return
+		}
+		in.values.Store(&v)
+	case *networkingv1beta1.ProxyConfig:
+		in.remove(o.Key)
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		in.proxyConfigs = append(slices.Clip(in.proxyConfigs), inject.ProxyConfig{Namespace: o.Key.Namespace, Name: o.Key.Name, Spec: spec})
+		slices.SortFunc(in.proxyConfigs, func(a, b inject.ProxyConfig) int {
+			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+		})
+	}
+}
+
+func (in *injection) remove(k resource.Key) {
+	switch k.Kind {
+	case in.configMap.Kind:
+		if k == in.configMap {
+			in.log.Warn("the values of injection are gone; those before stay in force", "config_map", k.Name)
+		}
+	case resource.KindProxyConfig:
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		var rest []inject.ProxyConfig
+		for _, c := range in.proxyConfigs {
+			if c.Namespace != k.Namespace || c.Name != k.Name {
+				rest = append(rest, c)
+			}
+		}
+		in.proxyConfigs = rest
+	default:
+	}
+}
+
+// currentOf tells what the mesh is at the time of a request; atStart is its mesh
+// config until the control plane has one.
+func (in *injection) currentOf(cp *controlplane.ControlPlane, atStart *meshv1.MeshConfig) func() inject.Inputs {
+	return func() inject.Inputs {
+		in.mu.Lock()
+		configs := in.proxyConfigs
+		in.mu.Unlock()
+		out := inject.Inputs{
+			Values: *in.values.Load(), Revision: in.revision, ByDefault: in.revision == "default",
+			NativeSidecars: in.native, ProxyConfigs: configs, Mesh: atStart,
+		}
+		if c, ok := cp.Mesh().Config.Get("mesh"); ok {
+			out.Mesh = c.MeshConfig
+		}
+		return out
+	}
+}
+
+// nativeSidecars reports whether the cluster starts init containers that stay:
+// on by default since Kubernetes 1.29.
+func nativeSidecars(gitVersion string) (bool, error) {
+	v, err := version.ParseGeneric(gitVersion)
+	if err != nil {
+		return false, fmt.Errorf("read the cluster's version: %w", err)
+	}
+	return v.AtLeast(version.MajorMinor(1, 29)), nil
+}
