@@ -122,6 +122,49 @@ func TestSidecar(t *testing.T) {
 	}
 }
 
+// A sidecar that nothing is redirected to listens itself; one whose workload
+// nobody calls has nothing of its own, and is served all the same.
+func TestWithoutCapture(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop + "---\n" + timeout(3))
+	connect := func(id, app, bound string) *proxy {
+		n := node(id, "sidecar", true, map[string]string{"app": app})
+		n.Metadata.Fields["INTERCEPTION_MODE"] = structpb.NewStringValue("NONE")
+		n.Metadata.Fields["HTTP_PROXY_PORT"] = structpb.NewStringValue("15007")
+		n.Metadata.Fields["MESHCTL_BOUND"] = structpb.NewStringValue(bound)
+		return p.connect(n)
+	}
+	const web = "reviews.shop.svc.cluster.local:80"
+	x := connect("reviews-1.shop", "reviews", "127.9.3.0/24,10.96.0.0/24")
+	if got, want := x.names(xdsserve.TypeListener), []string{"127.9.3.1_15007", "127.9.3.1_29080", "127.9.3.5_20080", "127.9.3.6_25432"}; !slices.Equal(got, want) {
+		t.Errorf("listeners %q, want %q", got, want)
+	}
+	if got, want := x.names(xdsserve.TypeRoute), []string{"http_proxy", web}; !slices.Equal(got, want) {
+		t.Errorf("routes %q, want %q", got, want)
+	}
+	has(t, x, xdsserve.TypeVirtualHost, "http_proxy/"+web, "http_proxy/block_all", web+"/"+web)
+	proxied := get(x, xdsserve.TypeVirtualHost, "http_proxy/"+web, &routev3.VirtualHost{})
+	for _, d := range []string{"reviews", "reviews:80", "reviews:20080", "reviews.shop.svc.cluster.local:80", "10.96.0.5:80"} {
+		if !slices.Contains(proxied.Domains, d) {
+			t.Errorf("the HTTP proxy does not know %q: %q", d, proxied.Domains)
+		}
+	}
+	for name, vh := range map[string]*routev3.VirtualHost{"HTTP proxy": proxied, "address": get(x, xdsserve.TypeVirtualHost, web+"/"+web, &routev3.VirtualHost{})} {
+		if got := vh.Routes[0].GetRoute().GetTimeout().AsDuration(); got != 3*time.Second {
+			t.Errorf("by the %s the timeout is %s", name, got)
+		}
+	}
+	// Two pods of one workload have listeners of their own, and share the rest.
+	y := connect("reviews-2.shop", "reviews", "127.9.4.0/24,10.96.0.0/24")
+	has(t, y, xdsserve.TypeListener, "127.9.4.1_29080", "127.9.4.5_20080")
+	z := connect("nobody-1.shop", "nobody", "127.9.5.0/24,10.96.0.0/24")
+	has(t, z, xdsserve.TypeListener, "127.9.5.1_15007", "127.9.5.5_20080")
+	if got := z.names(xdsserve.TypeListener); len(got) != 3 {
+		t.Errorf("listeners of a workload that nobody calls: %q", got)
+	}
+}
+
 // One change of a VirtualService costs each proxy one small resource.
 func TestOneChangeIsOneResource(t *testing.T) {
 	t.Parallel()

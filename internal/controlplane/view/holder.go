@@ -12,6 +12,7 @@ type holder struct {
 	keys    []string // of bundles, sorted
 	sets    map[string]*xdsserve.Set
 	rebuild bool
+	whole   bool // every bundle is computed, though it may be empty
 	clash   bool // two bundles have a resource of one name; the first key won
 	edits   map[string]edit
 }
@@ -88,9 +89,11 @@ func (h *holder) fromScratch(get func(key string) (*Bundle, bool)) (map[string]*
 	seen := map[id]bool{}
 	byType := map[string][]*xdsserve.Resource{}
 	clash := false
+	h.whole = true
 	for _, k := range h.keys {
 		b, ok := get(k)
 		if !ok {
+			h.whole = false
 			continue
 		}
 		for _, r := range b.Resources {

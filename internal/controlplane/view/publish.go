@@ -261,8 +261,7 @@ func (c *classView) complete(scopes map[string]*holder) bool {
 	if len(c.own.keys) == 0 {
 		return false
 	}
-	if c.scope == "" {
-		return len(c.own.sets) > 0
-	}
-	return scopes[c.scope] != nil && len(c.own.sets) > 0
+	// A sidecar that nothing is redirected to may have nothing of its own.
+	computed := c.own.whole || len(c.own.sets) > 0
+	return computed && (c.scope == "" || scopes[c.scope] != nil)
 }
