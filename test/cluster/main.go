@@ -4,6 +4,7 @@
 //
 //	cluster up | down | reboot | status | build | packages
 //	cluster load ARCHIVE.tar ...
+//	cluster kubectl get pods -A
 //
 // What is up, and where: docs/testing.md.
 package main
@@ -32,6 +33,7 @@ commands:
   reboot                as if the power had failed: same disk, everything started again
   status                say what runs; fails unless all of it does
   load ARCHIVE.tar ...  put images, in OCI's or docker's form, on the node
+  kubectl ...           kubectl of the cluster's version, as its administrator
   build                 only build Kubernetes into the cache
   packages              print the Debian packages that are missing
 
@@ -66,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	command := fs.Arg(0)
-	if fs.NArg() > 1 && command != "load" {
+	if fs.NArg() > 1 && command != "load" && command != "kubectl" {
 		return fmt.Errorf("%s takes no arguments", command)
 	}
 	switch command {
@@ -89,6 +91,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			}
 		}
 		return nil
+	case "load-balancer": // `up` starts it inside the node
+		return c.ServeLoadBalancers(ctx)
+	case "kubectl":
+		return c.Kubectl(fs.Args()[1:])
 	case "build":
 		_, err := build(ctx, *jobs, stderr)
 		return err

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/meshctl/meshctl/test/cluster/internal/node"
@@ -167,6 +168,19 @@ func (c *Cluster) Status(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
 	c.say("%s is ready at %s, %d processes, KUBECONFIG=%s", c.Name, c.node().Address(), len(pids), c.Kubeconfig())
+	return nil
+}
+
+// Kubectl turns this process into kubectl.
+func (c *Cluster) Kubectl(args []string) error {
+	if !exists(c.path("cluster.json")) {
+		return fmt.Errorf("there is no cluster %s", c.Name)
+	}
+	program := filepath.Join(c.Programs, "kubectl")
+	env := append(os.Environ(), "KUBECONFIG="+c.Kubeconfig())
+	if err := syscall.Exec(program, append([]string{program}, args...), env); err != nil {
+		return fmt.Errorf("running %s: %w", program, err)
+	}
 	return nil
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // daemons are the programs that run for as long as the cluster does.
-var daemons = []string{"etcd", "kube-apiserver", "containerd", "kubelet", "kube-proxy", "kube-controller-manager", "kube-scheduler"}
+var daemons = []string{"load-balancer", "etcd", "kube-apiserver", "containerd", "kubelet", "kube-proxy", "kube-controller-manager", "kube-scheduler"}
 
 // patience is how long any step of the start may take; the machine may be busy.
 const patience = 3 * time.Minute
@@ -102,7 +102,12 @@ func (c *Cluster) startControllers() error {
 	common := func(name string) []string {
 		return []string{"--kubeconfig=" + c.path("conf", name+".kubeconfig"), "--leader-elect=false", "--bind-address=127.0.0.1"}
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
 	return errors.Join(
+		c.node().Start("load-balancer", self, "--name", c.Name, "load-balancer"),
 		c.start("kube-controller-manager", append(common("kube-controller-manager"),
 			"--use-service-account-credentials", // the roles are theirs
 			"--root-ca-file="+c.path("pki", "ca.crt"),
@@ -196,8 +201,12 @@ func (c *Cluster) getJSON(ctx context.Context, path string, into any) error {
 	return json.Unmarshal(b, into)
 }
 
-// get asks the API server as the administrator.
 func (c *Cluster) get(ctx context.Context, path string) ([]byte, error) {
+	return c.request(ctx, http.MethodGet, path, nil)
+}
+
+// request asks the API server as the administrator; a body is a merge patch.
+func (c *Cluster) request(ctx context.Context, method, path string, body io.Reader) ([]byte, error) {
 	cert, err := tls.LoadX509KeyPair(c.path("pki", "admin.crt"), c.path("pki", "admin.key"))
 	if err != nil {
 		return nil, err
@@ -210,16 +219,19 @@ func (c *Cluster) get(ctx context.Context, path string) ([]byte, error) {
 	roots.AppendCertsFromPEM(ca)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}}
 	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+c.node().Address().String()+":6443"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "https://"+c.node().Address().String()+":6443"+path, body)
 	if err != nil {
 		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/merge-patch+json")
 	}
 	resp, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(req)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s: %.200s", path, resp.Status, b)
 	}

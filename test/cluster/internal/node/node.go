@@ -33,6 +33,11 @@ func (n Node) Address() netip.Addr { return netip.AddrFrom4([4]byte{10, 201, byt
 // HostAddress is the host's end of the link.
 func (n Node) HostAddress() netip.Addr { return netip.AddrFrom4([4]byte{10, 201, byte(n.Link), 1}) }
 
+// LoadBalancers are the addresses that the host reaches through the node.
+func (n Node) LoadBalancers() netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 202, byte(n.Link), 0}), 24)
+}
+
 // FreeLink finds a subnet that no interface of this machine has.
 func FreeLink(ctx context.Context) (int, error) {
 	out, err := exec.CommandContext(ctx, "ip", "-o", "-4", "addr").Output()
@@ -55,6 +60,7 @@ func (n Node) Make(ctx context.Context) error {
 		"ip link add " + host + " type veth peer name " + inside + " netns " + n.Name,
 		"ip addr add " + n.HostAddress().String() + "/30 dev " + host,
 		"ip link set " + host + " up",
+		"ip route add " + n.LoadBalancers().String() + " via " + n.Address().String(),
 		"ip -n " + n.Name + " addr add " + n.Address().String() + "/30 dev " + inside,
 		"ip -n " + n.Name + " link set " + inside + " up",
 		"ip -n " + n.Name + " link set lo up",
