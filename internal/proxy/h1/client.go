@@ -132,6 +132,7 @@ func (c *ClientConn) head(b []byte) (n int, err *codec.Error) {
 	}
 	n = c.blk.pos
 	var f framing
+	c.opts.Lists.Take(&c.hdr)
 	c.hdr.Reset()
 	c.hdr.AddID(header.Status, c.line.status.of(v))
 	if err = c.blk.copyFields(v, &c.hdr, &f, 0); err != nil {

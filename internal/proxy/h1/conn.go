@@ -9,9 +9,9 @@ import (
 // being copied behind its framing.
 const big = 16 << 10
 
-// keep is the memory of lists and buffers that a connection keeps from one
-// exchange to the next; one large head must not stay with an idle connection.
-const keep = 8 << 10
+// keepLines is the memory for the lines of a head, in bytes, that a connection keeps
+// from one exchange to the next; one large head must not stay with an idle one.
+const keepLines = 8 << 10
 
 // Reasons to have reading paused.
 const (
@@ -119,13 +119,11 @@ func (c *conn) Streams() int {
 	return 0
 }
 
-// shrink gives back what an unusual exchange has made large. It must not be
-// called while a receiver looks at the list, that is from inside an event.
+// shrink gives back the list, and what an unusual exchange has made large. It must
+// not be called while a receiver looks at the list, that is from inside an event.
 func (c *conn) shrink() {
-	if c.hdr.Cap() > keep {
-		c.hdr = header.List{}
-	}
-	if cap(c.blk.lines) > keep/16 {
+	c.opts.Lists.Give(&c.hdr)
+	if cap(c.blk.lines) > keepLines/16 {
 		c.blk.lines = nil
 	}
 }

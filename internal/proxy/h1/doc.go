@@ -23,6 +23,8 @@
 // transport has CloseWrite() (see writeCloser), else the first end sent closes it.
 package h1
 
+import "github.com/meshctl/meshctl/internal/proxy/header"
+
 // Options are what the two ends of a connection may want differently.
 type Options struct {
 	// Scheme is the :scheme of requests received, http by default. It says how
@@ -35,6 +37,9 @@ type Options struct {
 	DefaultHost string
 	// MaxInterim bounds the interim (1xx) responses to one request, default 16.
 	MaxInterim int
+	// Lists lends the memory of header lists for the time of an exchange, so that
+	// idle connections hold none. May be nil.
+	Lists *header.Pool
 }
 
 func (o Options) defaults() Options {

@@ -142,6 +142,7 @@ func (c *ServerConn) judge(b []byte, f *framing) *codec.Error {
 	}
 
 	h := &c.hdr
+	c.opts.Lists.Take(h)
 	h.Reset()
 	h.AddID(header.Method, method)
 	c.connect = path == nil

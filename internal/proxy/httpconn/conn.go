@@ -93,6 +93,7 @@ func (h *Conn) scheme() string {
 func (h *Conn) useH1() {
 	h.codec = h1.NewServer(h.c, h, h.limits(), h1.Options{
 		Scheme: h.scheme(), AcceptHTTP10: h.mgr.HTTP1.AcceptHTTP10, DefaultHost: h.mgr.HTTP1.DefaultHostHTTP,
+		Lists: &h.s.lists,
 	})
 }
 

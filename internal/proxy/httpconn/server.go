@@ -9,6 +9,7 @@ import (
 	"github.com/meshctl/meshctl/internal/proxy/filter"
 	"github.com/meshctl/meshctl/internal/proxy/flow"
 	"github.com/meshctl/meshctl/internal/proxy/h2"
+	"github.com/meshctl/meshctl/internal/proxy/header"
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
 	"github.com/meshctl/meshctl/internal/proxy/upstream"
 )
@@ -55,6 +56,7 @@ type Server struct {
 	nextID  uint64
 	date    dateCache
 	active  int
+	lists   header.Pool // of HTTP/1.1
 	h2pool  *h2.Pool
 	h2stats h2.Stats
 	peers   map[snapshot.Workload]*flow.Peer

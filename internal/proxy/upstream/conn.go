@@ -163,7 +163,7 @@ func (c *conn) OnConnected() {
 		c.codec = h2.NewClient(c.c, lim, h2.Options{Pool: p.m.h2pool, Stats: &p.m.h2st})
 		p.state.Stats.CxHTTP2.Add(1)
 	} else {
-		c.codec = h1.NewClient(c.c, lim, h1.Options{})
+		c.codec = h1.NewClient(c.c, lim, h1.Options{Lists: &p.m.lists})
 		p.state.Stats.CxHTTP1.Add(1)
 	}
 	c.up = true

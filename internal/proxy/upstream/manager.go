@@ -10,6 +10,7 @@ import (
 	"github.com/meshctl/meshctl/internal/proxy/engine"
 	"github.com/meshctl/meshctl/internal/proxy/flow"
 	"github.com/meshctl/meshctl/internal/proxy/h2"
+	"github.com/meshctl/meshctl/internal/proxy/header"
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
 	"github.com/meshctl/meshctl/internal/proxy/tlsconn"
 )
@@ -47,6 +48,7 @@ type Manager struct {
 	idle   []*conn // to be looked at when the turn ends
 	look   func()  // endOfTurn
 	conns  int
+	lists  header.Pool // of HTTP/1.1
 	h2pool *h2.Pool
 	h2st   h2.Stats
 }
