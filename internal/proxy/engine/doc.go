@@ -19,5 +19,7 @@
 // goroutine. Code on another goroutine uses Post. No handler is ever called from
 // inside a method it calls: what follows from a call comes later in the turn.
 //
+// A bulk transfer whose handler is a Relay is spliced: its bytes never come here.
+//
 // A handler's panic ends its connection, not the process.
 package engine

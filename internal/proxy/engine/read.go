@@ -52,9 +52,18 @@ func (c *Conn) read() {
 			c.markReady()
 			return
 		}
-		size := int(c.readSize)
-		buf := c.w.readBuf(c.tls != nil)[:size]
-		n, errno := netio.Read(int(c.fd), buf)
+		var buf []byte
+		var n int
+		var errno unix.Errno
+		r, sink := c.relayTo()
+		if sink != nil {
+			if n, errno = c.splice(r, sink); errno == noSplice {
+				continue
+			}
+		} else {
+			buf = c.w.readBuf(c.tls != nil)[:c.readSize]
+			n, errno = netio.Read(int(c.fd), buf)
+		}
 		switch {
 		case errno == unix.EAGAIN:
 			c.readable = false
@@ -70,9 +79,12 @@ func (c *Conn) read() {
 			return
 		}
 		budget -= n
-		c.adapt(n, size)
+		if sink != nil {
+			continue // a splice may end before the bytes do
+		}
+		c.adapt(n, len(buf))
 		c.input(buf[:n])
-		if n < size && !c.hangup {
+		if n < len(buf) && !c.hangup {
 			// Whatever comes from now on raises a new edge.
 			c.readable = false
 			return

@@ -68,7 +68,8 @@ type Worker struct {
 	cipher  []byte // what is read from TLS connections, made at first use
 	discard []byte // what is written to connections that have ended
 	trim    Timer
-	warm    []*Conn // TLS sessions that hold ciphers
+	pipe    *netio.Pipe // to splice through; nil if there is none to be had
+	warm    []*Conn     // TLS sessions that hold ciphers
 	cool    Timer
 
 	cur      *Conn // being handled; its handler's panic ends it
@@ -104,6 +105,9 @@ func newWorker(e *Engine, index int) (*Worker, error) {
 		scratch: make([]byte, headroom+maxRead),
 	}
 	w.now, w.lastRest = w.base, w.base
+	if w.pipe, err = netio.NewPipe(); err != nil {
+		w.log.Warn("bulk transfers are copied, not spliced", "err", err)
+	}
 	w.trim.Fn, w.cool.Fn = w.trimPool, w.coolDown
 	return w, nil
 }
@@ -438,4 +442,5 @@ func (w *Worker) closePoller() {
 	defer w.inbox.Unlock()
 	w.inbox.closed = true
 	w.poller.Close()
+	w.dropPipe()
 }

@@ -108,8 +108,13 @@ func (r *relay) run() {
 // forward passes on what one side sent and stops reading it while the other side
 // does not take it.
 func (r *relay) forward(from, to *engine.Conn, b []byte) {
-	r.last = r.p.w.Now()
 	to.Write(b)
+	r.relayed(from, to)
+}
+
+// relayed notes that bytes went from one side to the other.
+func (r *relay) relayed(from, to *engine.Conn) {
+	r.last = r.p.w.Now()
 	if to.Buffered() > r.high {
 		from.PauseRead()
 	}

@@ -63,6 +63,21 @@ func (s *clientSide) OnData(b []byte) int {
 	return len(b)
 }
 
+// Sink implements engine.Relay.
+func (s *clientSide) Sink() *engine.Conn {
+	if r := s.r; r.connected && !r.over && !r.downMeta {
+		return r.up
+	}
+	return nil
+}
+
+// Relayed implements engine.Relay.
+func (s *clientSide) Relayed(n int) {
+	r := s.r
+	r.rec.BytesReceived += uint64(n)
+	r.relayed(r.down, r.up)
+}
+
 // OnEOF implements engine.Handler.
 func (s *clientSide) OnEOF() {
 	r := s.r
@@ -121,6 +136,21 @@ func (s *serverSide) OnData(b []byte) int {
 	return len(b)
 }
 
+// Sink implements engine.Relay.
+func (s *serverSide) Sink() *engine.Conn {
+	if r := s.r; r.spoke == nil && !r.over && !r.upMeta {
+		return r.down
+	}
+	return nil
+}
+
+// Relayed implements engine.Relay. It does not come before OnData has.
+func (s *serverSide) Relayed(n int) {
+	r := s.r
+	r.rec.BytesSent += uint64(n)
+	r.relayed(r.up, r.down)
+}
+
 // OnEOF implements engine.Handler.
 func (s *serverSide) OnEOF() {
 	r := s.r
@@ -145,4 +175,6 @@ func (s *serverSide) OnClose(err error) { s.r.serverEnded(err) }
 var (
 	_ engine.Handler = (*clientSide)(nil)
 	_ engine.Handler = (*serverSide)(nil)
+	_ engine.Relay   = (*clientSide)(nil)
+	_ engine.Relay   = (*serverSide)(nil)
 )

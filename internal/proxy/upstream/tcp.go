@@ -83,6 +83,17 @@ func (t *TCPConn) OnConnected() {
 	t.Handler.OnConnected()
 }
 
+// Sink implements engine.Relay, if the handler does.
+func (t *TCPConn) Sink() *engine.Conn {
+	if r, ok := t.Handler.(engine.Relay); ok {
+		return r.Sink()
+	}
+	return nil
+}
+
+// Relayed implements engine.Relay.
+func (t *TCPConn) Relayed(n int) { t.Handler.(engine.Relay).Relayed(n) }
+
 // OnClose implements engine.Handler.
 func (t *TCPConn) OnClose(err error) {
 	if !t.over {
