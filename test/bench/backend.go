@@ -125,7 +125,7 @@ func (b *httpBackend) Accept(s codec.Stream) codec.Receiver {
 	} else {
 		x = &exchange{b: b}
 	}
-	x.s, x.size, x.grpc, x.headers = s, kib, false, x.headers[:0]
+	x.s, x.size, x.grpc, x.stream, x.headers = s, kib, false, false, x.headers[:0]
 	return x
 }
 
@@ -135,6 +135,7 @@ type exchange struct {
 	s       codec.Stream
 	size    int
 	grpc    bool
+	stream  bool   // what comes is sent back as it comes
 	headers []byte // what the proxy sent, when asked for
 	list    header.List
 }
@@ -142,7 +143,7 @@ type exchange struct {
 func (x *exchange) OnHeaders(h *header.List, end bool) {
 	switch path := h.Get(header.Path); {
 	case bytes.HasPrefix(path, []byte("/bench.Echo/")):
-		x.grpc = true
+		x.grpc, x.stream = true, bytes.HasSuffix(path, []byte("/Stream"))
 	case bytes.HasSuffix(path, []byte("/64k")):
 		x.size = 64 * kib
 	case bytes.HasSuffix(path, []byte("/1m")):
@@ -152,12 +153,18 @@ func (x *exchange) OnHeaders(h *header.List, end bool) {
 	case bytes.Contains(path, []byte("/headers")):
 		x.headers = describeHeaders(h)
 	}
+	if x.stream {
+		x.beginGRPC()
+	}
 	if end {
 		x.reply()
 	}
 }
 
-func (x *exchange) OnData(_ []byte, end bool) {
+func (x *exchange) OnData(b []byte, end bool) {
+	if x.stream && len(b) > 0 {
+		x.s.SendData(b, false)
+	}
 	if end {
 		x.reply()
 	}
@@ -169,18 +176,19 @@ func (x *exchange) OnWritable()             {}
 
 func (x *exchange) reply() {
 	l := &x.list
-	l.Reset()
-	l.AddIDString(header.Status, "200")
 	if x.grpc {
-		l.AddIDString(header.ContentType, "application/grpc")
-		x.s.SendHeaders(l, false)
-		x.s.SendData(grpcMessage, false)
+		if !x.stream {
+			x.beginGRPC()
+			x.s.SendData(grpcMessage, false)
+		}
 		l.Reset()
 		l.AddIDString(header.GRPCStatus, "0")
 		x.s.SendTrailers(l)
 		x.b.free = append(x.b.free, x)
 		return
 	}
+	l.Reset()
+	l.AddIDString(header.Status, "200")
 	body := page[:x.size]
 	if len(x.headers) > 0 {
 		body = x.headers
@@ -194,6 +202,16 @@ func (x *exchange) reply() {
 	}
 	x.b.free = append(x.b.free, x)
 }
+
+func (x *exchange) beginGRPC() {
+	x.list.Reset()
+	x.list.AddIDString(header.Status, "200")
+	x.list.AddIDString(header.ContentType, "application/grpc")
+	x.s.SendHeaders(&x.list, false)
+}
+
+// streamMessage is a length-prefixed message, a KiB in all.
+var streamMessage = append([]byte{0, 0, 0, 3, 0xfb}, page[:kib-5]...)
 
 // grpcMessage is a length-prefixed message of 200 bytes.
 var grpcMessage = append([]byte{0, 0, 0, 0, 200}, page[:200]...)

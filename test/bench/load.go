@@ -16,7 +16,7 @@ import (
 
 // loadTask is one measurement: what to send where, and whose processor time to read.
 type loadTask struct {
-	Kind    string // h1, h2, grpc, tcp
+	Kind    string // h1, h2, grpc, stream (gRPC, both ways), tcp
 	Addr    string
 	Path    string
 	Answer  int // bytes of an answer's body (tcp: of an answer)
@@ -31,6 +31,8 @@ type loadTask struct {
 	Warm    time.Duration
 	Window  time.Duration
 }
+
+func (t *loadTask) grpc() bool { return t.Kind == "grpc" || t.Kind == "stream" }
 
 // loadResult is what happened in the window.
 type loadResult struct {
@@ -73,7 +75,7 @@ func runLoad(t loadTask) error {
 	}
 	if t.TLS {
 		alpn := tlsconn.ALPNHTTP11
-		if t.Kind == "h2" || t.Kind == "grpc" {
+		if t.Kind == "h2" || t.grpc() {
 			alpn = tlsconn.ALPNH2
 		}
 		common, err := t.Keys.common("client", alpn)
@@ -132,7 +134,7 @@ func (l *loader) begin() {
 	l.began = time.Now()
 	for range l.t.Conns {
 		switch l.t.Kind {
-		case "h2", "grpc":
+		case "h2", "grpc", "stream":
 			newH2Client(l)
 		case "tcp":
 			newTCPClient(l)

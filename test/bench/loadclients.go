@@ -134,7 +134,7 @@ func newH2Client(l *loader) {
 		scheme = "https"
 	}
 	method := "GET"
-	if l.t.Kind == "grpc" || l.t.Upload > 0 {
+	if l.t.grpc() || l.t.Upload > 0 {
 		method = "POST"
 	}
 	q.AddString(":method", method)
@@ -144,7 +144,7 @@ func newH2Client(l *loader) {
 	for _, kv := range commonHeaders {
 		q.AddString(kv[0], kv[1])
 	}
-	if l.t.Kind == "grpc" {
+	if l.t.grpc() {
 		q.AddString("content-type", "application/grpc")
 		q.AddString("te", "trailers")
 		q.AddString("grpc-timeout", "10S")
@@ -192,6 +192,19 @@ type h2Slot struct {
 	got  int
 	good bool
 	list header.List
+
+	stream   codec.Stream
+	messages int // of a streaming call, to be sent after the present one
+}
+
+// streamMessages is how many messages a streaming call has.
+const streamMessages = 1000
+
+// next sends a message of a streaming call.
+func (s *h2Slot) next(due time.Time) {
+	s.due, s.got = due, 0
+	s.messages--
+	s.stream.SendData(streamMessage, false)
 }
 
 func (s *h2Slot) send(due time.Time) {
@@ -204,6 +217,10 @@ func (s *h2Slot) send(due time.Time) {
 	s.list.CopyFrom(&s.h.request)
 	t := &s.h.l.t
 	switch {
+	case t.Kind == "stream":
+		st.SendHeaders(&s.list, false)
+		s.stream, s.messages = st, streamMessages
+		s.next(due)
 	case t.Kind == "grpc":
 		st.SendHeaders(&s.list, false)
 		st.SendData(grpcMessage, true)
@@ -224,8 +241,15 @@ func (s *h2Slot) OnHeaders(h *header.List, end bool) {
 
 func (s *h2Slot) OnData(b []byte, end bool) {
 	s.got += len(b)
-	if end {
-		s.over(s.good && s.got == s.h.l.t.Answer && s.h.l.t.Kind != "grpc")
+	switch {
+	case end:
+		s.over(s.good && s.got == s.h.l.t.Answer && !s.h.l.t.grpc())
+	case s.h.l.t.Kind != "stream" || s.got != s.h.l.t.Answer:
+	case s.messages > 0:
+		s.h.l.answered(s.due)
+		s.next(time.Now())
+	default: // the last counts with the trailers
+		s.stream.SendData(nil, true)
 	}
 }
 

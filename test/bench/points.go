@@ -44,6 +44,7 @@ func points() []point {
 		{"h2-c4m16", "HTTP/2, 1 KiB, 4 connections of 16 streams", get("h2", 4, 16), h2, 3, "H2 multiplexed / gRPC unary", 5},
 		{"grpc-c8m8", "gRPC unary, 8 connections of 8 streams", grpc(8, 8), h2, 3, "H2 multiplexed / gRPC unary", 5},
 		{"grpc-rps1000", "gRPC unary, 1000 calls/s", with(grpc(8, 8), paced), h2, 3, "H2 multiplexed / gRPC unary", 5},
+		{"grpc-stream", "gRPC streaming, 1 KiB messages both ways, 4 connections of 8 streams", loadTask{Kind: "stream", Path: "/bench.Echo/Stream", Answer: len(streamMessage), Conns: 4, Streams: 8}, h2, 2, "gRPC streaming, 1 KB messages", 3},
 		{"grpc-mtls", "gRPC unary, mTLS on both sides", with(grpc(8, 8), secure), func(p ports) int { return p.GRPCTLS }, 3, "H2 multiplexed / gRPC unary", 5},
 		{"tcp-pingpong", "TCP, 1 KiB there and back, 16 connections", loadTask{Kind: "tcp", Answer: kib, Conns: 16}, func(p ports) int { return p.TCP }, 1.1, "TCP ping-pong", 1.2},
 		{"tcp-bulk", "TCP, 1 MiB answers, 4 connections", loadTask{Kind: "tcp", Answer: mib, Conns: 4}, func(p ports) int { return p.Bulk }, 1.0, "bulk >= 1 MB, plain or TLS", 1.1},

@@ -246,7 +246,7 @@ func (r *report) method(b *strings.Builder) {
 	b.WriteString(`- A closed loop compares at different throughputs, and a proxy that is busier batches more: look at the paced points too. Latencies of closed loops say little; those of paced points count from when the request was due, and p99 on a machine of two processors is a direction only.
 - Memory is one measurement of each figure, read three seconds after the last activity; the services come from the bootstrap file, not by xDS. Growth is a difference of small numbers and moves by megabytes from run to run. Allocations in the profiles include those of the profiler.
 - In Envoy's favour: a real sidecar's Envoy also runs Istio's statistics and metadata exchange, which stock builds lack. In ours: requests repeat their headers, which suits HTTP/2's compression on both sides.
-- Not judged: added p99 latency, which needs an idle machine. Not measured yet: streaming gRPC, access logs, resumed handshakes, chunked bodies, the chain of two sidecars, 10,000 idle connections under load, Envoy as its FAQ tunes it, change of configuration under load, several workers.
+- Not judged: added p99 latency, which needs an idle machine. Not measured yet: access logs, resumed handshakes, chunked bodies, the chain of two sidecars, 10,000 idle connections under load, Envoy as its FAQ tunes it, change of configuration under load, several workers.
 
 `)
 }
