@@ -61,7 +61,11 @@ func (f *findings) account(o *resource.Object, used map[string]bool, path, ns, n
 	if name == "default" && n != nil {
 		return // every namespace has it
 	}
-	f.missing(o, codeNoAccount, f.w.missingUnless(n != nil && (n.hasAccounts || n.hasWorkloads)), path, ns, text{
+	is := f.w.missingUnless(n != nil && (n.hasAccounts || n.hasWorkloads))
+	if len(f.w.of(resource.KindServiceAccount)) == 0 && f.w.complete {
+		is = unknown // a control plane does not read them: a cluster may have more than pods use
+	}
+	f.missing(o, codeNoAccount, is, path, ns, text{
 		"there is no ServiceAccount " + name + " in namespace " + ns, "no request has this identity, so the rule never matches", "correct the name or the namespace",
 	})
 }

@@ -23,6 +23,8 @@ type settings struct {
 	skipMemory   bool
 	skipProfiles bool
 	skipPlane    bool
+	analysisOnly bool
+	meshctl      string
 	proxyCPU     int
 	loadCPU      int
 	keep         string
@@ -64,6 +66,8 @@ func parse(args []string) (*settings, error) {
 	fs.BoolVar(&s.skipMemory, "skip-memory", false, "do not measure memory")
 	fs.BoolVar(&s.skipProfiles, "skip-profiles", false, "do not take profiles")
 	fs.BoolVar(&s.skipPlane, "skip-control-plane", false, "do not run the control plane's benchmark")
+	fs.BoolVar(&s.analysisOnly, "analysis", false, "measure `meshctl analyze` alone, and change only its section of the report")
+	fs.StringVar(&s.meshctl, "meshctl", "bin/meshctl", "`program` whose analysis is measured")
 	fs.IntVar(&s.proxyCPU, "proxy-cpu", 1, "processor of the proxies")
 	fs.IntVar(&s.loadCPU, "load-cpu", 0, "processor of the backend and the load generator")
 	fs.StringVar(&s.keep, "keep", "", "`folder` for configurations, certificates and logs; empty: a temporary one")
@@ -100,6 +104,9 @@ func (s *settings) run(ctx context.Context) error {
 	} else if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	if s.analysisOnly {
+		return s.runAnalysis(ctx, dir)
+	}
 	b, err := prepare(ctx, s, dir)
 	if err != nil {
 		return err
@@ -130,6 +137,9 @@ func (s *settings) run(ctx context.Context) error {
 	}
 	if !s.skipPlane {
 		r.plane = measureControlPlane(ctx)
+	}
+	if r.analysis, err = measureAnalysis(ctx, s.meshctl, dir, s.rounds); err != nil {
+		return err
 	}
 	return s.write(r)
 }

@@ -19,6 +19,7 @@ type report struct {
 	memory   [2]memory
 	profiles []profiled
 	plane    []planeRun
+	analysis []analysisRun
 }
 
 // describeMachine is one line on what this was measured on.
@@ -58,6 +59,7 @@ func (r *report) markdown() string {
 	r.detailTable(&b)
 	r.memoryTable(&b)
 	r.planeTable(&b)
+	b.WriteString(analysisSection(r.analysis))
 	r.method(&b)
 	r.profileText(&b)
 	return b.String()

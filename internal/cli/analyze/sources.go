@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
@@ -14,33 +15,81 @@ import (
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
-// beneath adds what the mesh holds under the files; nothing when none runs and none
-// was asked for.
+// live is what runs: a mesh on this machine, or a cluster.
+type live struct {
+	name    string
+	objects []*resource.Object
+	found   []diag.Diagnostic // while reading it
+}
+
+// beneath adds what runs under the files. When nothing was asked for by name, what
+// cannot be reached is said, and the files are looked at alone.
 func (o *Options) beneath(ctx context.Context, in *gathered) error {
-	m, err := o.Env.Mesh(ctx)
+	l, err := o.underFiles(ctx)
 	if err != nil {
-		if o.Env.Settings.Context == "" {
-			return nil
+		if o.Env.Settings.Context != "" || ctx.Err() != nil {
+			return err
 		}
-		return err
+		if !isNoConfig(err) {
+			o.Env.IO.Sayf("the files alone, for what runs cannot be read (--use-kube=false does not try): %v\n", err)
+		}
+		return nil
 	}
-	o.Env.IO.Sayf("together with what runs in mesh %q (--use-kube=false looks at the files alone)\n", m.Name)
-	if in.Context, err = objectsOf(ctx, m); err != nil {
-		return err
-	}
-	in.Complete = true
+	o.Env.IO.Sayf("together with what runs in %s (--use-kube=false looks at the files alone)\n", l.name)
+	in.Context, in.Complete = l.objects, true
+	in.found = append(in.found, l.found...)
 	return nil
 }
 
-// running takes the running mesh: its objects, and what its control plane has found.
-// The control plane has run validation and derivation, so those are left out.
+func (o *Options) underFiles(ctx context.Context) (live, error) {
+	m, err := o.localMesh(ctx)
+	if err != nil {
+		return live{}, err
+	}
+	if m == nil {
+		return o.cluster(ctx)
+	}
+	objects, err := m.Objects(ctx)
+	return live{name: `mesh "` + m.Name + `"`, objects: objects}, err
+}
+
+// localMesh opens the mesh on this machine that is meant; nil when a cluster is.
+func (o *Options) localMesh(ctx context.Context) (*env.Mesh, error) {
+	name := o.Env.Settings.Context
+	if name == "local" || strings.HasPrefix(name, "local:") {
+		return o.Env.Mesh(ctx)
+	}
+	if name != "" {
+		return nil, nil //nolint:nilnil // a context of kubeconfig, said by the comment
+	}
+	running, err := env.Running(ctx)
+	if err != nil || len(running) == 0 {
+		return nil, err
+	}
+	return o.Env.Mesh(ctx)
+}
+
+// running takes what runs. The control plane of a mesh on this machine says what it
+// has found; it has run validation and derivation, so those are left out.
 func (o *Options) running(ctx context.Context, in *gathered) error {
-	m, err := o.Env.Mesh(ctx)
+	in.Complete = true
+	m, err := o.localMesh(ctx)
 	if err != nil {
 		return err
 	}
-	in.Complete = true
-	if in.Objects, err = objectsOf(ctx, m); err != nil {
+	if m == nil {
+		l, err := o.cluster(ctx)
+		if isNoConfig(err) {
+			return exit.New(exit.Unreachable, "no mesh is running here, and no kubeconfig names a cluster").
+				Try("meshctl analyze FILE, to look at files").Try("meshctl up")
+		}
+		if err != nil {
+			return err
+		}
+		in.Objects, in.found = l.objects, append(in.found, l.found...)
+		return o.checkNamespace(in)
+	}
+	if in.Objects, err = m.Objects(ctx); err != nil {
 		return err
 	}
 	if len(o.Only) > 0 {
@@ -53,25 +102,6 @@ func (o *Options) running(ctx context.Context, in *gathered) error {
 	}
 	in.found = append(in.found, found...)
 	return o.checkNamespace(in)
-}
-
-// objectsOf reads all objects of a mesh.
-func objectsOf(ctx context.Context, m *env.Mesh) ([]*resource.Object, error) {
-	all, err := m.API.Objects(ctx, "", "", "", "")
-	if err != nil {
-		return nil, err
-	}
-	var out []*resource.Object
-	for _, x := range all {
-		// What is in force was checked when it came; the place in this text means nothing.
-		objects, _ := resource.Decode("", x.Raw, resource.Options{})
-		for _, ob := range objects {
-			placed := *ob
-			placed.Pos, placed.Fields = x.Pos, nil
-			out = append(out, &placed)
-		}
-	}
-	return out, nil
 }
 
 // paths are the files to read: a folder with a mapping file stands for the
