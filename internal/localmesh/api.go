@@ -195,7 +195,7 @@ func (d *daemon) list(r *http.Request) (any, error) {
 		if _, s := d.objects.sourceOf(o.Key); s != "" {
 			src = s
 		}
-		out = append(out, meshapi.Object{Key: keyOf(o.Key), APIVersion: o.APIVersion, Pos: o.Pos, Source: src, Created: o.Meta.Created, Raw: o.Raw})
+		out = append(out, meshapi.Object{Key: keyOf(o.Key), APIVersion: o.APIVersion, Pos: o.Pos, Source: src, Created: d.objects.createdAt(o), Raw: o.Raw})
 	}
 	return out, nil
 }

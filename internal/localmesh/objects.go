@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/resource"
@@ -25,8 +26,12 @@ type objects struct {
 	// run is told everything in force after each change.
 	run func([]*resource.Object)
 
-	mu sync.Mutex
-	by map[resource.Key]map[string]*resource.Object
+	now func() time.Time
+	mu  sync.Mutex
+	by  map[resource.Key]map[string]*resource.Object
+	// since is when an object of the key came, whatever has become of it since: what
+	// a cluster would call its creation. It decides nothing, it is shown.
+	since map[resource.Key]time.Time
 }
 
 // Apply implements source.Sink.
@@ -38,6 +43,7 @@ func (o *objects) Apply(src string, set []*resource.Object, deleted []resource.K
 		delete(o.by[k], src)
 		if len(o.by[k]) == 0 {
 			delete(o.by, k)
+			delete(o.since, k)
 		}
 		if !runtimeOwned[k.Kind] {
 			gone = append(gone, k)
@@ -46,6 +52,7 @@ func (o *objects) Apply(src string, set []*resource.Object, deleted []resource.K
 	for _, x := range set {
 		if o.by[x.Key] == nil {
 			o.by[x.Key] = map[string]*resource.Object{}
+			o.since[x.Key] = o.now()
 		}
 		o.by[x.Key][src] = x
 		if !runtimeOwned[x.Key.Kind] {
@@ -88,6 +95,17 @@ func (o *objects) inForce() []*resource.Object {
 	}
 	slices.SortFunc(out, func(a, b *resource.Object) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 	return out
+}
+
+// createdAt is when the object under a key was created, or came; zero for one that
+// is not here.
+func (o *objects) createdAt(x *resource.Object) time.Time {
+	if !x.Meta.Created.IsZero() {
+		return x.Meta.Created
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.since[x.Key]
 }
 
 // sourceOf tells where the object in force under a key comes from.

@@ -118,7 +118,7 @@ func newDaemon(env *local.NodeEnv, extra Extra) (*daemon, error) {
 	d.cp = d.core.ControlPlane
 	d.objects = &objects{
 		order: []string{sourceAPI, sourceBuiltin}, control: d.cp.Sink(), run: env.SetObjects,
-		by: map[resource.Key]map[string]*resource.Object{},
+		now: time.Now, by: map[resource.Key]map[string]*resource.Object{}, since: map[resource.Key]time.Time{},
 	}
 	d.ports = &ports{log: d.log}
 	d.ports.add(netip.AddrPortFrom(env.Gateway, 15012), d.core.ServeSecure)
