@@ -40,6 +40,7 @@ func TestMesh(t *testing.T) {
 		{"wire", testWire},
 		{"authorization", testAuthorization},
 		{"authorization denies by name", testDenyByName},
+		{"what if", testWhatIf},
 		{"egress", testEgress},
 		{"tcp", testTCP},
 		{"kill", testKill},
