@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/meshctl/meshctl/internal/collection"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
@@ -131,7 +132,7 @@ type Refused struct {
 // Refusals returns what proxies refuse at present, for the status of objects.
 func (cp *ControlPlane) Refusals() []Refused {
 	var out []Refused
-	blame := cp.view.Blame()
+	blame := sync.OnceValue(cp.view.Blame) // large, and seldom needed
 	for _, s := range cp.server.Ledger().Sessions() {
 		for _, t := range s.Types {
 			if t.Refusal == nil {
@@ -141,7 +142,7 @@ func (cp *ControlPlane) Refusals() []Refused {
 				out = append(out, Refused{Node: s.Node, TypeURL: t.TypeURL, Reason: t.Refusal.Text})
 			}
 			for _, n := range t.Refusal.Names {
-				out = append(out, Refused{s.Node, t.TypeURL, n, t.Refusal.Text, blame(t.TypeURL, n, "")})
+				out = append(out, Refused{s.Node, t.TypeURL, n, t.Refusal.Text, blame()(t.TypeURL, n, "")})
 			}
 		}
 	}

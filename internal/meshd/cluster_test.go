@@ -229,6 +229,22 @@ func TestOnARealCluster(t *testing.T) {
 	for names := []string{}; !slices.Contains(names, want); {
 		names = receive(t, stream)
 	}
+	// What is wrong with a resource stands in its status.
+	rule = &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": map[string]any{"name": "broken"},
+		"spec": map[string]any{"host": "bad host"},
+	}}
+	if _, err := rules.Create(t.Context(), rule, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.until(t, "the status", func() bool {
+		u, err := rules.Get(t.Context(), "broken", metav1.GetOptions{})
+		if err != nil {
+			return false
+		}
+		st, ok := readStatus(u)
+		return ok && !st.Accepted.True && st.Accepted.Reason == "SetAside" && st.Reconciled.True
+	})
 	if _, err := r.ads(t, secret.Data["root-cert.pem"], "p1", shop, c.token(t, shop, "buyer", "p1", "")).Recv(); err == nil {
 		t.Error("a token for the API server was taken")
 	}

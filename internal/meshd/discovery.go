@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-logr/logr"
 	meshv1 "istio.io/api/mesh/v1alpha1"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -28,6 +29,7 @@ const (
 // Leases of the writers.
 const (
 	leaseRootCerts = "istio-leader"
+	leaseStatuses  = "istio-status-leader"   // one for each revision
 	leaseWebhooks  = "istio-webhooks-leader" // one for each revision
 )
 
@@ -36,8 +38,10 @@ type discovery struct {
 	o      discoveryOptions
 	log    *slog.Logger
 	client kubernetes.Interface
-	core   *Core
-	source *kube.Source
+	// dynamic reaches kinds that client has no types for.
+	dynamic dynamic.Interface
+	core    *Core
+	source  *kube.Source
 
 	atStart   *meshv1.MeshConfig
 	native    bool // the cluster knows native sidecars
@@ -58,6 +62,9 @@ func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) err
 	}
 	d := &discovery{o: o, log: log.With("component", "meshd"), counters: newCounters()}
 	if d.client, err = kubernetes.NewForConfig(config); err != nil {
+		return fmt.Errorf("make a client of the cluster: %w", err)
+	}
+	if d.dynamic, err = dynamic.NewForConfig(config); err != nil {
 		return fmt.Errorf("make a client of the cluster: %w", err)
 	}
 	if d.source, err = kube.New(kube.Options{
@@ -147,6 +154,14 @@ func (d *discovery) run(ctx context.Context) error {
 
 // write starts the writers, each under its Lease.
 func (d *discovery) write(lead func(lease string, work func(context.Context))) {
+	s := &statuses{client: d.dynamic, cp: d.core.ControlPlane, log: d.log}
+	lead(d.o.revisioned(leaseStatuses), func(ctx context.Context) {
+		select { // what has not been read yet must not be taken for well
+		case <-d.core.ControlPlane.Ready():
+			s.run(ctx)
+		case <-ctx.Done():
+		}
+	})
 	certs := &rootCerts{client: d.client, roots: d.core.CA.Roots, log: d.log}
 	lead(leaseRootCerts, certs.run)
 	if d.o.webhook != "" {

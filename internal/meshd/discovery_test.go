@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -81,6 +82,44 @@ func TestDiscoveryServesACluster(t *testing.T) {
 		!strings.Contains(text, "sidecar_injection_success_total 1") || !strings.Contains(text, "galley_validation_failed 1") {
 		t.Errorf("metrics are %s", text)
 	}
+}
+
+// What became of a resource stands in its status, and is taken back when it is repaired.
+func TestStatusIsWritten(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t)
+	c.Define("networking.istio.io", "virtualservices", "VirtualService", true, "v1")
+	object := func(spec string) string {
+		return `{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{"namespace":"istio-system","name":"a"},"spec":` + spec + `}`
+	}
+	condition := func(what string) string {
+		st, _ := c.Get("networking.istio.io", "virtualservices", "istio-system", "a")["status"].(kubetest.Object)
+		all, _ := st["conditions"].([]any)
+		for _, x := range all {
+			if x := x.(kubetest.Object); x["type"] == what {
+				return fmt.Sprint(x["status"], " ", x["message"])
+			}
+		}
+		return ""
+	}
+	c.apply(t, object(`{"hosts":["reviews"],"htp":[]}`))
+	first := c.start(t, nil)
+	first.ready(t)
+	first.until(t, "the reason in the status", func() bool {
+		return strings.HasPrefix(condition("Accepted"), "False") && strings.Contains(condition("Accepted"), "htp")
+	})
+	if got := condition("Reconciled"); !strings.HasPrefix(got, "True") {
+		t.Errorf("Reconciled is %s", got)
+	}
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+	c.apply(t, object(`{"hosts":["reviews.istio-system.svc.cluster.local"],"http":[{"fault":{"abort":{"httpStatus":503,"percentage":{"value":100}}},"route":[{"destination":{"host":"reviews"}}]}]}`),
+		`{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"istio-system","name":"reviews"},"spec":{"clusterIP":"10.1.0.1","ports":[{"name":"http","port":9080}]}}`)
+	second := c.start(t, nil)
+	second.until(t, "the good news, by a replica that did not write the bad", func() bool {
+		return condition("Accepted") == "True the resource is in force"
+	})
 }
 
 // A namespace that appears gets the root certificate, and one that lost it gets it back.

@@ -1,6 +1,7 @@
 package meshd
 
 import (
+	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/resource/source/kube"
 )
 
@@ -27,6 +28,13 @@ func Rights(revision string) []Right {
 			Why: "what the mesh is made of",
 		})
 	}
+	for _, info := range resource.Kinds() {
+		if info.IsIstio() {
+			out = append(out, Right{
+				Group: info.Kind.Group, Resources: []string{info.Plural + "/status"}, Verbs: []string{"patch"}, Why: "what became of a resource",
+			})
+		}
+	}
 	return append(out,
 		Right{Group: "authentication.k8s.io", Resources: []string{"tokenreviews"}, Verbs: []string{"create"}, Why: "whose a token is"},
 		Right{Resources: []string{"configmaps"}, Names: []string{rootConfigMap}, Verbs: []string{"list", "watch", "patch"}, Why: "the root certificate in every namespace"},
@@ -38,7 +46,7 @@ func Rights(revision string) []Right {
 		Right{Resources: []string{"secrets"}, Names: []string{secretGiven, secretOwn}, Verbs: []string{"get"}, Root: true, Why: "the certificate authority"},
 		Right{Resources: []string{"secrets"}, Verbs: []string{"create"}, Root: true, Why: "a certificate authority where none was given"},
 		Right{
-			Group: "coordination.k8s.io", Resources: []string{"leases"}, Names: []string{leaseRootCerts, o.revisioned(leaseWebhooks)},
+			Group: "coordination.k8s.io", Resources: []string{"leases"}, Names: []string{leaseRootCerts, o.revisioned(leaseStatuses), o.revisioned(leaseWebhooks)},
 			Verbs: []string{"get", "update"}, Root: true, Why: "which replica writes",
 		},
 		Right{Group: "coordination.k8s.io", Resources: []string{"leases"}, Verbs: []string{"create"}, Root: true, Why: "the first election"},
