@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,7 +132,7 @@ func TestExplicitPortsCollide(t *testing.T) {
 	t.Parallel()
 	localtest.AsEachUser(t, func(t *testing.T) {
 		// A port that tests side by side do not share.
-		everywhere := strings.ReplaceAll(basics, "8080", fmt.Sprint(10000+os.Getpid()%4000))
+		everywhere := strings.ReplaceAll(basics, "8080", strconv.Itoa(10000+os.Getpid()%4000))
 		m := start(t, "collide", everywhere, explicitly)
 		s := m.await("the failure", func(s api.Status) bool { return len(s.Failed) > 0 })
 		for _, want := range []string{"is taken on every address by process", "of pod default/web-", "listen on the address in POD_IP"} {

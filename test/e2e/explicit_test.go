@@ -4,12 +4,12 @@ package e2e
 
 import (
 	"crypto/tls"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -69,7 +69,7 @@ func testExplicitProgram(t *testing.T, m *mesh) {
 // door is where a sidecar listens for a port of its workload.
 func (m *mesh) door(t *testing.T, workload string, port uint32) string {
 	t.Helper()
-	return net.JoinHostPort(m.pod(t, workload).IP, fmt.Sprint(domain.BoundPort(port)))
+	return net.JoinHostPort(m.pod(t, workload).IP, strconv.FormatUint(uint64(domain.BoundPort(port)), 10))
 }
 
 // What arrives at a sidecar is under its policy: plaintext, and a caller without a
