@@ -62,8 +62,17 @@ func (m *mutation) plainSecurity() *corev1.SecurityContext {
 		AllowPrivilegeEscalation: new(false), Privileged: new(false), ReadOnlyRootFilesystem: new(true),
 		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		RunAsNonRoot: new(true), RunAsUser: id, RunAsGroup: id,
-		SeccompProfile: m.in.Values.Global.Proxy.SeccompProfile,
+		SeccompProfile: m.seccomp(),
 	}
+}
+
+// seccomp is the profile of the values; charts write {} for none, which the API
+// server would refuse.
+func (m *mutation) seccomp() *corev1.SeccompProfile {
+	if p := m.in.Values.Global.Proxy.SeccompProfile; p != nil && p.Type != "" {
+		return p
+	}
+	return nil
 }
 
 func (m *mutation) logArgs() []string {
