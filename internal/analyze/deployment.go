@@ -7,7 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -22,12 +21,12 @@ type sharedPort struct {
 // differently: as another protocol (IST0116), or under another number (IST0137).
 func deploymentServices(w *world, f *findings) {
 	for _, p := range w.pods.all {
-		if p.object.Key.Kind != resource.KindDeployment || !w.mayInject(p) {
+		if p.object.Key.Kind != resource.KindDeployment || len(w.services.inFront[p]) < 2 || !w.mayInject(p) {
 			continue
 		}
 		byTarget := map[string]*sharedPort{}
-		for _, s := range w.servicesIn(p.namespace) {
-			if len(s.kube.Spec.Selector) == 0 || !mesh.Selects(s.kube.Spec.Selector, p.labels) || s.kube.Spec.ClusterIP == corev1.ClusterIPNone {
+		for _, s := range w.services.inFront[p] {
+			if s.kube.Spec.ClusterIP == corev1.ClusterIPNone {
 				continue
 			}
 			for i, sp := range s.kube.Spec.Ports {

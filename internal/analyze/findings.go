@@ -11,7 +11,7 @@ import (
 
 // findings collects what one analyzer finds.
 type findings struct {
-	ctx context.Context //nolint:containedctx // lives as long as one run of one analyzer
+	ctx context.Context // of one run of one analyzer
 	w   *world
 	out []diag.Diagnostic
 }

@@ -30,10 +30,9 @@ func isStandard(selector map[string]string) bool {
 func gatewayConflicts(w *world, f *findings) {
 	type taken struct {
 		object *resource.Object
-		host   string
 		ns     string
 	}
-	servers := map[string][]taken{} // by selector and port
+	servers := map[string][]taken{} // by selector, port and host
 	for o, g := range w.gateways() {
 		if len(g.Selector) > 0 && !isStandard(g.Selector) && !w.anyPod(w.root, g.Selector) {
 			f.missing(o, codeNotFound, w.missingUnless(w.describesWorkloads(o.Key.Namespace)), "spec.selector", o.Key.Namespace, text{
@@ -42,11 +41,12 @@ func gatewayConflicts(w *world, f *findings) {
 			})
 		}
 		for i, s := range g.Servers {
-			key := mesh.LabelsKey(g.Selector) + "|" + s.GetBind() + "|" + portText(s)
+			where := mesh.LabelsKey(g.Selector) + "|" + s.GetBind() + "|" + portText(s) + "|"
 			for j, h := range s.Hosts {
 				ns, host := gatewayHost(h, o.Key.Namespace)
+				key := where + host
 				k := slices.IndexFunc(servers[key], func(t taken) bool {
-					return t.object != o && t.host == host && (t.ns == ns || t.ns == "*" || ns == "*")
+					return t.object != o && (t.ns == ns || t.ns == "*" || ns == "*")
 				})
 				if k >= 0 {
 					other := servers[key][k].object
@@ -57,7 +57,7 @@ func gatewayConflicts(w *world, f *findings) {
 					})
 					continue
 				}
-				servers[key] = append(servers[key], taken{o, host, ns})
+				servers[key] = append(servers[key], taken{o, ns})
 			}
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/meshctl/meshctl/internal/mesh"
 )
 
 // gatewayPorts reports ports of Gateways that no Service in front of the gateway
@@ -36,10 +34,7 @@ func (w *world) exposedPorts(selector map[string]string) (ports []uint32, any bo
 		return nil, false
 	}
 	for _, p := range w.selected("", selector) {
-		for _, s := range w.servicesIn(p.namespace) {
-			if len(s.kube.Spec.Selector) == 0 || !mesh.Selects(s.kube.Spec.Selector, p.labels) {
-				continue
-			}
+		for _, s := range w.services.inFront[p] {
 			any = true
 			for _, port := range s.ports() {
 				ports = append(ports, port.number)
@@ -49,9 +44,6 @@ func (w *world) exposedPorts(selector map[string]string) (ports []uint32, any bo
 	slices.Sort(ports)
 	return slices.Compact(ports), any
 }
-
-// servicesIn lists the Services of a namespace.
-func (w *world) servicesIn(namespace string) []*service { return w.services.inSpace[namespace] }
 
 func joinPorts(ports []uint32) string {
 	var parts []string

@@ -78,7 +78,7 @@ func (f *findings) backend(r apiRoute, b backendRef) {
 		f.missing(r.object, codeDangling, is, b.path, ns, text{
 			"Service " + ns + "/" + name + " does not exist", "requests routed there get 500", "create the Service, or correct the reference",
 		})
-	} else if s := f.w.kubeOf(host); s != nil && b.Port != nil && !slices.ContainsFunc(s.ports(), func(p port) bool { return p.number == uint32(*b.Port) }) { //nolint:gosec // a port
+	} else if s := f.w.kubeOf(host); s != nil && b.Port != nil && !slices.ContainsFunc(s.ports(), func(p port) bool { return p.number == uint32(*b.Port) }) {
 		f.add(r.object, codeDangling, b.path+".port", text{
 			fmt.Sprintf("Service %s/%s has no port %d", ns, name, *b.Port), "requests routed there get 500", "use a port of the Service",
 		})

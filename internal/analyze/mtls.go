@@ -25,6 +25,18 @@ func (w *world) authn() authn {
 	return a
 }
 
+// switchesOff reports whether any workload is without mTLS.
+func (a authn) switchesOff() bool {
+	for _, all := range a.byNamespace {
+		for _, p := range all {
+			if p.Spec.GetMtls().GetMode() == security.PeerAuthentication_MutualTLS_DISABLE {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // of is what a pod demands.
 func (a authn) of(p *pod) mesh.AuthnPolicy {
 	all := a.byNamespace[p.namespace]
@@ -57,7 +69,7 @@ func mtlsContradictions(w *world, f *findings) {
 			r.policies(func(path string, t *networking.TrafficPolicy) {
 				for i, port := range s.kube.Spec.Ports {
 					mode := demanded.Mode(targetNumber(p, s, i))
-					tls, at := tlsFor(t, path, uint32(port.Port)) //nolint:gosec // validated to be a port
+					tls, at := tlsFor(t, path, uint32(port.Port))
 					if text, wrong := contradiction(tls, mode, s.host, deciding(demanded)); wrong {
 						f.add(r.object, codeMTLSContradiction, at, text)
 						return
@@ -89,7 +101,7 @@ func (w *world) servicesOf(host string) []*service {
 func targetNumber(p *pod, s *service, i int) uint32 {
 	sp := &s.kube.Spec.Ports[i]
 	if p.spec == nil {
-		return uint32(sp.Port) //nolint:gosec // validated to be a port
+		return uint32(sp.Port)
 	}
 	var n uint32
 	_, _ = fmt.Sscan(p.target(sp), &n) // a name stays 0

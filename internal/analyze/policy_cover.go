@@ -23,13 +23,19 @@ func (w *world) authzByNamespace() map[string][]*resource.Object {
 // uncovered reports workloads that no AuthorizationPolicy selects, in namespaces
 // where others are: most likely one was forgotten.
 func uncovered(w *world, f *findings) {
-	policies := w.authzByNamespace()
-	for _, p := range w.pods.all {
-		if p.spec == nil || p.isGateway() || w.isSystem(p.namespace) || len(policies[p.namespace]) == 0 {
+	covered, whole, any := map[*pod]bool{}, map[string]bool{}, map[string]bool{}
+	for o, s := range w.authorizationPolicies() {
+		any[o.Key.Namespace] = true
+		if len(targetRefs(s)) == 0 && len(s.GetSelector().GetMatchLabels()) == 0 {
+			whole[o.Key.Namespace] = true
 			continue
 		}
-		covers := func(o *resource.Object) bool { return w.covers(o, p) }
-		if slices.ContainsFunc(policies[p.namespace], covers) || slices.ContainsFunc(policies[w.root], covers) {
+		for _, p := range w.coveredBy(o, s) {
+			covered[p] = true
+		}
+	}
+	for _, p := range w.pods.all {
+		if p.spec == nil || p.isGateway() || w.isSystem(p.namespace) || !any[p.namespace] || covered[p] || whole[p.namespace] || whole[w.root] {
 			continue
 		}
 		f.add(p.object, codeUncovered, "metadata.name", text{
@@ -39,23 +45,28 @@ func uncovered(w *world, f *findings) {
 	}
 }
 
-// covers reports whether a policy applies to a pod.
-func (w *world) covers(o *resource.Object, p *pod) bool {
-	s, ok := o.Spec.(*security.AuthorizationPolicy)
-	if !ok {
-		return false
+// targetRefs are what a policy names as its targets, in either of its forms.
+func targetRefs(s *security.AuthorizationPolicy) []*typev1beta1.PolicyTargetReference {
+	if one := s.GetTargetRef(); one != nil && len(s.GetTargetRefs()) == 0 {
+		return []*typev1beta1.PolicyTargetReference{one}
 	}
-	refs := s.GetTargetRefs()
-	if one := s.GetTargetRef(); one != nil {
-		refs = append(refs, one)
-	}
+	return s.GetTargetRefs()
+}
+
+// coveredBy lists the pods that a policy applies to.
+func (w *world) coveredBy(o *resource.Object, s *security.AuthorizationPolicy) []*pod {
+	refs := targetRefs(s)
 	if len(refs) == 0 {
-		return mesh.Selects(s.GetSelector().GetMatchLabels(), p.labels)
+		return w.governed(o.Key.Namespace, s.GetSelector().GetMatchLabels())
 	}
-	return slices.ContainsFunc(refs, func(r *typev1beta1.PolicyTargetReference) bool {
+	var out []*pod
+	for _, r := range refs {
 		service := w.kubeOf(w.hostOf(r.GetName(), o.Key.Namespace))
-		return r.GetKind() == "Service" && service != nil && len(service.kube.Spec.Selector) > 0 && mesh.Selects(service.kube.Spec.Selector, p.labels)
-	})
+		if r.GetKind() == "Service" && service != nil && len(service.kube.Spec.Selector) > 0 {
+			out = append(out, w.selected(o.Key.Namespace, service.kube.Spec.Selector)...)
+		}
+	}
+	return out
 }
 
 // tokensOptional reports RequestAuthentications without a policy that asks for a

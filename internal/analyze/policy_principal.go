@@ -74,6 +74,9 @@ func (f *findings) account(o *resource.Object, used map[string]bool, path, ns, n
 // do not let clients prove it.
 func identityWithoutMTLS(w *world, f *findings) {
 	demands := w.authn()
+	if !demands.switchesOff() {
+		return
+	}
 	for o, s := range w.authorizationPolicies() {
 		path, ok := identityRule(s)
 		if !ok {

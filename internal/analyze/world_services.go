@@ -24,13 +24,13 @@ type services struct {
 	all     []*service
 	byHost  map[string][]*service
 	named   map[string][]*service // Services by the first part of their host
-	inSpace map[string][]*service // Services by namespace
+	inFront map[*pod][]*service   // Services that select a pod
 	odd     []*service            // hosts such as *-x.example.com, which no key finds
 }
 
 func (w *world) indexServices() {
 	x := &w.services
-	x.byHost, x.named, x.inSpace = map[string][]*service{}, map[string][]*service{}, map[string][]*service{}
+	x.byHost, x.named, x.inFront = map[string][]*service{}, map[string][]*service{}, map[*pod][]*service{}
 	add := func(s *service) {
 		x.all = append(x.all, s)
 		x.byHost[s.host] = append(x.byHost[s.host], s)
@@ -43,7 +43,11 @@ func (w *world) indexServices() {
 			one := &service{object: o, host: w.hostOf(o.Key.Name, o.Key.Namespace), kube: s}
 			add(one)
 			x.named[o.Key.Name] = append(x.named[o.Key.Name], one)
-			x.inSpace[o.Key.Namespace] = append(x.inSpace[o.Key.Namespace], one)
+			if len(s.Spec.Selector) > 0 {
+				for _, p := range w.selected(o.Key.Namespace, s.Spec.Selector) {
+					x.inFront[p] = append(x.inFront[p], one)
+				}
+			}
 		}
 	}
 	for o, e := range each[*networking.ServiceEntry](w, resource.KindServiceEntry) {
@@ -109,7 +113,7 @@ func (s *service) ports() []port {
 			if p.AppProtocol != nil {
 				app = *p.AppProtocol
 			}
-			out = append(out, port{uint32(p.Port), p.Name, mesh.ChooseProtocol(uint32(p.Port), p.Name, app, p.Protocol == corev1.ProtocolUDP)}) //nolint:gosec // validated to be a port
+			out = append(out, port{uint32(p.Port), p.Name, mesh.ChooseProtocol(uint32(p.Port), p.Name, app, p.Protocol == corev1.ProtocolUDP)})
 		}
 		return out
 	}

@@ -60,7 +60,7 @@ func (o *Options) localMesh(ctx context.Context) (*env.Mesh, error) {
 		return o.Env.Mesh(ctx)
 	}
 	if name != "" {
-		return nil, nil //nolint:nilnil // a context of kubeconfig, said by the comment
+		return nil, nil // a context of kubeconfig
 	}
 	running, err := env.Running(ctx)
 	if err != nil || len(running) == 0 {
