@@ -110,11 +110,12 @@ func (a Analyzer) safely(ctx context.Context, w *world) (out []diag.Diagnostic) 
 	f := &findings{ctx: ctx, w: w}
 	defer func() {
 		if r := recover(); r != nil {
-			out = append(f.out, diag.Diagnostic{
+			f.out = append(f.out, diag.Diagnostic{
 				Code: codeInternal.id, Severity: codeInternal.level,
 				Message: fmt.Sprintf("analyzer %s broke: %v", a.Name, r), Effect: "what it checks is not known",
-				Fix: "report it, with the objects; --suppress cannot hide it",
+				Fix: "report it, with the objects that it happens with",
 			})
+			out = f.out
 		}
 	}()
 	a.run(w, f)

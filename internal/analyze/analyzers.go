@@ -95,7 +95,7 @@ func validations() []Analyzer {
 			codes = append(codes, resource.CodeUnreachableRule, resource.CodeIneffectiveMatch)
 		}
 		out = append(out, Analyzer{
-			"schema.ValidationAnalyzer." + name, "Every field of a " + k.Kind.Kind + " has a value that it may have", codes,
+			"schema.ValidationAnalyzer." + name, "Every field of " + k.Kind.Kind + " objects has a value that it may have", codes,
 			func(w *world, f *findings) { validate(w, f, k.Kind) },
 		})
 	}

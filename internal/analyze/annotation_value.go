@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,10 +55,8 @@ func annotationProblem(name, value string) string {
 }
 
 func oneOf(value string, allowed ...string) string {
-	for _, a := range allowed {
-		if value == a {
-			return ""
-		}
+	if slices.Contains(allowed, value) {
+		return ""
 	}
 	return strconv.Quote(value) + " is none of " + strings.Join(allowed, ", ")
 }

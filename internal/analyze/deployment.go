@@ -3,6 +3,7 @@ package analyze
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,7 +39,7 @@ func deploymentServices(w *world, f *findings) {
 				}
 				x.names = append(x.names, s.object.Key.Name)
 				x.protocols = append(x.protocols, string(s.ports()[i].protocol))
-				x.ports = append(x.ports, fmt.Sprint(sp.Port))
+				x.ports = append(x.ports, strconv.Itoa(int(sp.Port)))
 			}
 		}
 		f.sharedPorts(p, byTarget)
@@ -72,16 +73,16 @@ func (p *pod) target(sp *corev1.ServicePort) string {
 		for i := range p.spec.Containers {
 			for _, c := range p.spec.Containers[i].Ports {
 				if c.Name == sp.TargetPort.StrVal {
-					return fmt.Sprint(c.ContainerPort)
+					return strconv.Itoa(int(c.ContainerPort))
 				}
 			}
 		}
 		return sp.TargetPort.StrVal
 	}
 	if sp.TargetPort.IntVal != 0 {
-		return fmt.Sprint(sp.TargetPort.IntVal)
+		return strconv.Itoa(int(sp.TargetPort.IntVal))
 	}
-	return fmt.Sprint(sp.Port)
+	return strconv.Itoa(int(sp.Port))
 }
 
 func distinct(values []string) []string {

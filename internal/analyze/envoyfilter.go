@@ -42,6 +42,7 @@ func (f *findings) envoyPatch(o *resource.Object, s *networking.EnvoyFilter, pat
 				"REMOVE does nothing for " + to.String(), "the patch changes nothing", "take the route out of its VirtualService",
 			})
 		}
+	default: // means the same everywhere
 	}
 }
 

@@ -50,6 +50,7 @@ func (f *findings) missing(o *resource.Object, c code, is known, field, namespac
 			"cannot be told from " + what + ": " + t.message,
 			"if it is so: " + t.effect, "give the missing files too, or leave such findings out with --ignore-missing",
 		})
+	case yes: // nothing to say
 	}
 }
 

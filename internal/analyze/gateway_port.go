@@ -3,6 +3,7 @@ package analyze
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -48,7 +49,7 @@ func (w *world) exposedPorts(selector map[string]string) (ports []uint32, any bo
 func joinPorts(ports []uint32) string {
 	var parts []string
 	for _, p := range ports {
-		parts = append(parts, fmt.Sprint(p))
+		parts = append(parts, strconv.FormatUint(uint64(p), 10))
 	}
 	return strings.Join(parts, ", ")
 }

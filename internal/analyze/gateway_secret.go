@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -90,7 +91,7 @@ func (f *findings) credential(o *resource.Object, c credentialRef, t *networking
 func certificateOf(s *corev1.Secret, mode networking.ServerTLSSettings_TLSmode) (*x509.Certificate, error) {
 	cert, key := secretValue(s, "tls.crt", "cert"), secretValue(s, "tls.key", "key")
 	if len(cert) == 0 || len(key) == 0 {
-		return nil, fmt.Errorf("it has neither tls.crt and tls.key nor cert and key")
+		return nil, errors.New("it has neither tls.crt and tls.key nor cert and key")
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
@@ -103,7 +104,7 @@ func certificateOf(s *corev1.Secret, mode networking.ServerTLSSettings_TLSmode) 
 	if mode == networking.ServerTLSSettings_MUTUAL {
 		ca := secretValue(s, "ca.crt", "cacert")
 		if block, _ := pem.Decode(ca); len(ca) > 0 && block == nil {
-			return nil, fmt.Errorf("ca.crt holds no certificate")
+			return nil, errors.New("ca.crt holds no certificate")
 		}
 	}
 	return leaf, nil

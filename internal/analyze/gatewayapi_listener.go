@@ -42,7 +42,7 @@ func conflict(a, b gwv1.Listener) string {
 		return ""
 	}
 	switch {
-	case a.Protocol != b.Protocol && !(byTLS(a) && byTLS(b)):
+	case a.Protocol != b.Protocol && (!byTLS(a) || !byTLS(b)):
 		return fmt.Sprintf("port %d is %s there and %s here", a.Port, a.Protocol, b.Protocol)
 	case hostnameOf(a.Hostname) == hostnameOf(b.Hostname):
 		return fmt.Sprintf("port %d has hostname %s twice", a.Port, hostnameOf(a.Hostname))
@@ -108,6 +108,7 @@ func (w *world) admits(l gwv1.Listener, gateway, route string) known {
 		if gateway == route {
 			return yes
 		}
+	case gwv1.NamespacesFromNone:
 	}
 	return no
 }

@@ -39,7 +39,7 @@ func TestIndex(t *testing.T) {
 	for _, a := range analyze.Analyzers() {
 		if strings.HasPrefix(a.Name, "schema.ValidationAnalyzer.") {
 			if !validated {
-				b.WriteString("| schema.ValidationAnalyzer.KIND | Every field of a KIND has a value that it may have | IST0106, IST0130, IST0131, IST0133 |\n")
+				b.WriteString("| schema.ValidationAnalyzer.KIND | Every field of KIND objects has a value that it may have | IST0106, IST0130, IST0131, IST0133 |\n")
 			}
 			validated = true
 			continue

@@ -4,9 +4,8 @@ import (
 	"cmp"
 	"strings"
 
+	yaml "go.yaml.in/yaml/v4"
 	corev1 "k8s.io/api/core/v1"
-
-	"go.yaml.in/yaml/v4"
 
 	"github.com/meshctl/meshctl/internal/resource"
 )

@@ -29,14 +29,15 @@ func (f *findings) retryTime(o *resource.Object, path string, r *networking.HTTP
 	if r.Timeout == nil || r.Retries.PerTryTimeout == nil {
 		return
 	}
-	total, each, tries := r.Timeout.AsDuration(), r.Retries.PerTryTimeout.AsDuration(), time.Duration(r.Retries.Attempts)+1
-	if total >= each*tries || each > total { // a first try that is too long is a finding of validation
+	total, each, tries := r.Timeout.AsDuration(), r.Retries.PerTryTimeout.AsDuration(), int64(r.Retries.Attempts)+1
+	all := time.Duration(each.Nanoseconds() * tries)
+	if total >= all || each > total { // a first try that is too long is a finding of validation
 		return
 	}
 	f.add(o, codeTimeoutShort, path+".timeout", text{
 		fmt.Sprintf("timeout %s is shorter than %d tries of %s", total, tries, each),
 		fmt.Sprintf("after %s the request ends with 504, at the latest during try %d", total, total/each+1),
-		fmt.Sprintf("make timeout %s or more, or attempts smaller", each*tries),
+		fmt.Sprintf("make timeout %s or more, or attempts smaller", all),
 	})
 }
 

@@ -38,7 +38,7 @@ func shadowedBy(earlier []*networking.HTTPRoute, r *networking.HTTPRoute) (int, 
 			for _, big := range e.Match {
 				if covers(big, m) {
 					covered = true
-					narrower = narrower || !proto.Equal(named(big, ""), named(m, ""))
+					narrower = narrower || !proto.Equal(unnamed(big), unnamed(m))
 				}
 			}
 			all = all && covered
@@ -57,12 +57,12 @@ func covers(big, small *networking.HTTPMatchRequest) bool {
 	if !coversPath(big, small) {
 		return false
 	}
-	rest := named(big, "")
+	rest := unnamed(big)
 	rest.Uri, rest.IgnoreUriCase = nil, false
 	if proto.Size(rest) == 0 {
 		return true
 	}
-	other := named(small, "")
+	other := unnamed(small)
 	other.Uri, other.IgnoreUriCase = nil, false
 	return proto.Equal(rest, other)
 }
@@ -94,9 +94,9 @@ func coversPath(big, small *networking.HTTPMatchRequest) bool {
 	return strings.HasPrefix(path, prefix.Prefix)
 }
 
-// named is a copy with another name: names do not match anything.
-func named(m *networking.HTTPMatchRequest, name string) *networking.HTTPMatchRequest {
+// unnamed is a copy without its name: names do not match anything.
+func unnamed(m *networking.HTTPMatchRequest) *networking.HTTPMatchRequest {
 	out := proto.CloneOf(m)
-	out.Name = name
+	out.Name = ""
 	return out
 }

@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"fmt"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -65,7 +66,7 @@ func (p *pod) hasPort(sp *corev1.ServicePort) bool {
 	for _, list := range [][]corev1.Container{p.spec.Containers, p.spec.InitContainers} {
 		for i := range list {
 			for _, c := range list[i].Ports {
-				if sp.TargetPort.StrVal != "" && c.Name == sp.TargetPort.StrVal || fmt.Sprint(c.ContainerPort) == p.target(sp) {
+				if sp.TargetPort.StrVal != "" && c.Name == sp.TargetPort.StrVal || strconv.Itoa(int(c.ContainerPort)) == p.target(sp) {
 					return true
 				}
 			}

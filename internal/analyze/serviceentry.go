@@ -3,7 +3,6 @@ package analyze
 import (
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 
@@ -28,8 +27,7 @@ func serviceEntryAddresses(w *world, f *findings) {
 			continue
 		}
 		for i, p := range e.Ports {
-			switch mesh.ParseProtocol(p.GetProtocol()) {
-			case mesh.ProtocolTCP, mesh.ProtocolMongo, mesh.ProtocolMySQL, mesh.ProtocolRedis, mesh.ProtocolAuto:
+			if byNumberOnly(p) {
 				f.add(o, codeAddressesRequired, at("spec.ports", i), text{
 					fmt.Sprintf("port %d of %s speaks %s, and the ServiceEntry has no addresses", p.GetNumber(), strings.Join(e.Hosts, ", "), p.GetProtocol()),
 					"all traffic of the mesh to this port number is taken for it, whatever its host", "add addresses, or let one be allocated",
@@ -82,6 +80,3 @@ func serviceEntryProtocols(w *world, f *findings) {
 		}
 	}
 }
-
-// keysOf lists the keys of a map in order.
-func keysOf[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,7 +1,7 @@
 package analyze
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -72,7 +72,7 @@ func (f *findings) needsPort(o *resource.Object, vs *networking.VirtualService, 
 		if p.protocol == mesh.ProtocolUDP {
 			continue
 		}
-		numbers = append(numbers, fmt.Sprint(p.number))
+		numbers = append(numbers, strconv.FormatUint(uint64(p.number), 10))
 	}
 	if len(numbers) < 2 {
 		return

@@ -27,14 +27,14 @@ type Change struct {
 	Value     string // new value, YAML on one line, unless empty
 }
 
-// Refused is a change that was not made.
-type Refused struct {
+// RefusedError is a change that was not made.
+type RefusedError struct {
 	Change
 	Err error
 }
 
 // Error says which change, and why.
-func (r Refused) Error() string { return fmt.Sprintf("line %d: %v", r.Line, r.Err) }
+func (r RefusedError) Error() string { return fmt.Sprintf("line %d: %v", r.Line, r.Err) }
 
 // replacement is a piece of text to replace, by offset.
 type replacement struct {
@@ -44,8 +44,8 @@ type replacement struct {
 
 // Apply makes the changes that can be made and returns the text, and the others.
 // The text is YAML again, with the same values elsewhere, or the change is refused.
-func Apply(text []byte, changes []Change) ([]byte, []Refused) {
-	var refused []Refused
+func Apply(text []byte, changes []Change) ([]byte, []RefusedError) {
+	var refused []RefusedError
 	places := index(text)
 	var all []replacement
 	for _, c := range changes {
@@ -56,7 +56,7 @@ func Apply(text []byte, changes []Change) ([]byte, []Refused) {
 			err = errors.New("another change is made at the same place")
 		}
 		if err != nil {
-			refused = append(refused, Refused{c, err})
+			refused = append(refused, RefusedError{c, err})
 			continue
 		}
 		all = append(all, found...)
@@ -134,7 +134,7 @@ func (s spots) add(n *yaml.Node, before int) {
 		if _, taken := s.at[place{n.Line + before, n.Column}]; !taken {
 			s.at[place{n.Line + before, n.Column}] = spot{nil, n}
 		}
-	case yaml.DocumentNode, yaml.SequenceNode:
+	default: // documents and lists; what an alias stands for is found where it is written
 		for _, c := range n.Content {
 			s.add(c, before)
 		}

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 
@@ -126,10 +127,8 @@ func (b Baseline) Len() int {
 // Without leaves out what is known, and says how many known findings were not
 // found any more.
 func (b Baseline) Without(found []diag.Diagnostic) (fresh []diag.Diagnostic, gone int) {
-	left := make(map[Item]int, len(b.items))
-	for i, n := range b.items {
-		left[i] = n
-	}
+	left := map[Item]int{}
+	maps.Copy(left, b.items)
 	for _, d := range found {
 		if i := itemOf(d); left[i] > 0 {
 			left[i]--

@@ -29,6 +29,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -131,7 +132,7 @@ func Parse(file string, data []byte) ([]Rule, error) {
 		}
 		r, err := w.compile(env)
 		if err != nil {
-			return nil, fail(n.Line, n.Column, fmt.Errorf("rule %s: %w", cmp.Or(w.Code, fmt.Sprint(i)), err))
+			return nil, fail(n.Line, n.Column, fmt.Errorf("rule %s: %w", cmp.Or(w.Code, strconv.Itoa(i)), err))
 		}
 		if slices.ContainsFunc(out, func(o Rule) bool { return o.Code == r.Code }) {
 			return nil, fail(n.Line, n.Column, fmt.Errorf("rule %s: the code is used twice", r.Code))

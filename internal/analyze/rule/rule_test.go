@@ -80,7 +80,7 @@ func TestParseRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing":           "",
 		"no rules":          "rules: []",
-		"unknown field":     "rules:\n- {code: A1, kinds: [Service], expression: 'true', message: m, levle: Error}",
+		"unknown field":     "rules:\n- {code: A1, kinds: [Service], expression: 'true', message: m, severity: Error}",
 		"unknown top field": "rulez: []",
 		"two documents":     "rules:\n- {code: AA1, kinds: [Service], expression: 'true', message: m}\n---\nrules: []",
 		"our code":          "rules:\n- {code: IST0101, kinds: [Service], expression: 'true', message: m}",

@@ -8,6 +8,7 @@ package analyze
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -166,7 +167,7 @@ func (o *Options) inTime(ctx context.Context, run func(context.Context) error) e
 		}
 	case <-ctx.Done():
 	}
-	if context.Cause(ctx) == context.DeadlineExceeded {
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return exit.New(exit.Timeout, "not done after %s", o.Timeout).Try("a longer --timeout, or fewer files")
 	}
 	return ctx.Err()
