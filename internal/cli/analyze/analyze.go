@@ -68,10 +68,10 @@ func NewCmd(e *env.Env, run func(context.Context, *Options) error) *cobra.Comman
 what contradicts or shadows something else. Each finding has a code, its place, what
 it does to traffic, and the next step; "meshctl explain CODE" says more.
 
-With files, they are looked at together with what runs, if a mesh runs; with
---use-kube=false by themselves, which is what CI wants. A folder that has a
-meshctl-local.yaml is read as up reads it. Without files, the running mesh is
-looked at. All namespaces are looked at; -n narrows it to one.
+With files, they are looked at together with what runs: the mesh on this machine, or
+the cluster of --context or kubeconfig; with --use-kube=false by themselves, which is
+what CI wants. A folder that has a meshctl-local.yaml is read as up reads it. Without
+files, what runs is looked at. All namespaces are looked at; -n narrows it to one.
 
 What files alone cannot tell, because they do not describe the namespace in
 question, is reported as Unknown. That never fails, and --ignore-missing leaves it
@@ -87,7 +87,8 @@ The exit code is the same in every format: 79 when there is a finding at or abov
   meshctl analyze --baseline known.json manifests/   # only what is new
   meshctl analyze --fix manifests/                   # shows a patch; --write applies it
   meshctl analyze --rules rules/ manifests/          # your own rules, in CEL
-  meshctl analyze                                    # the running mesh`,
+  meshctl analyze                                    # what runs here
+  meshctl analyze --context prod                     # a cluster`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Paths = args
 			if err := o.read(t); err != nil {
@@ -111,7 +112,7 @@ type texts struct {
 
 func (o *Options) addFlags(cmd *cobra.Command, t *texts) {
 	f := cmd.Flags()
-	f.BoolVarP(&o.UseMesh, "use-kube", "k", true, "look at files together with what runs, if a mesh runs")
+	f.BoolVarP(&o.UseMesh, "use-kube", "k", true, "look at files together with what runs, if anything does")
 	f.BoolVarP(&o.Recursive, "recursive", "R", true, "look into the folders below, too")
 	f.BoolVarP(&o.All, "all-namespaces", "A", false, "show findings of all namespaces, even with --namespace")
 	f.BoolVarP(&o.List, "list-analyzers", "L", false, "list the analyzers")
