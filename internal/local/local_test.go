@@ -11,11 +11,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/local"
 	"github.com/meshctl/meshctl/internal/local/api"
 	"github.com/meshctl/meshctl/internal/local/client"
@@ -429,4 +431,38 @@ func testOutside(t *testing.T, m *mesh) {
 	if got := get(t, m.url("default/web")+"/fetch?url=http://"+ln.Addr().String()); got != "outside" {
 		t.Errorf("got %q", got)
 	}
+}
+
+// TestMappingIsFollowed: what a finding says to write into the mapping file counts
+// without a new start, and a broken edit leaves what was good in force.
+func TestMappingIsFollowed(t *testing.T) {
+	t.Parallel()
+	localtest.AsEachUser(t, func(t *testing.T) {
+		var file string
+		m := start(t, "mapping", basics, func(o *local.Options) { file = filepath.Join(o.Settings.Folder, "meshctl-local.yaml") })
+		m.apply(t, strings.ReplaceAll(basics, "example/", "other/"))
+		says := func(text string) func(api.Status) bool {
+			return func(s api.Status) bool {
+				return slices.ContainsFunc(s.Diagnostics, func(d diag.Diagnostic) bool { return strings.Contains(d.Message, text) })
+			}
+		}
+		m.await("a finding about the image", says(`no local program stands for image "other/`))
+		write := func(text string) {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("images: {\"other/web*\": {self: test-web}}\n")
+		ready := func(s api.Status) bool {
+			return len(s.Diagnostics) == 0 && s.State == api.Ready && slices.ContainsFunc(s.Pods, func(p api.Pod) bool { return p.Ready })
+		}
+		m.await("the pods of the mapped image", ready)
+		write("images: [\n")
+		s := m.await("a finding about the file", func(s api.Status) bool { return len(s.Diagnostics) > 0 })
+		if s.Diagnostics[0].Pos.File != file {
+			t.Errorf("the finding is about %s: %+v", s.Diagnostics[0].Pos, s.Diagnostics[0])
+		}
+		m.apply(t, basics+"\n") // a change is still served by the good mapping, which has no example/
+		m.await("the old image to be unknown", says(`no local program stands for image "example/`))
+	})
 }

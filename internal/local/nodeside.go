@@ -12,11 +12,9 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
-	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/local/bridge"
 	"github.com/meshctl/meshctl/internal/local/control"
 	"github.com/meshctl/meshctl/internal/local/explicit"
@@ -127,13 +125,15 @@ func (n *nodeProcess) run() error {
 		n.fail(ctx, setUp)
 		return setUp
 	}
-	file, resolver, findings := n.images()
+	mapping := n.mapping()
 	n.runtime = runtime.New(runtime.Options{
 		Name: n.hello.Settings.Name, Dir: n.paths.Dir, Domain: n.hello.Settings.Domain, NodeName: nodeName,
-		Network: pods, HostEnv: os.Environ(), Resolver: resolver, Bridge: n.bridge,
+		Network: pods, HostEnv: os.Environ(), Bridge: n.bridge,
 		Publish: n.hello.Settings.Publish, Outside: !n.hello.Settings.Closed, Settle: n.hello.Settings.Settle,
-		Findings: findings, Log: n.log.With("component", "runtime"),
+		Log: n.log.With("component", "runtime"),
 	})
+	n.runtime.SetImages(mapping.resolver, mapping.findings)
+	go n.followMapping(ctx, mapping)
 	stop := make(chan struct{}, 1)
 	server := control.New(statusWithHost{n.runtime, n.hello}, func() {
 		select {
@@ -155,7 +155,7 @@ func (n *nodeProcess) run() error {
 	}
 	go n.runHook(ctx, ended, &NodeEnv{
 		Settings: n.hello.Settings, Log: n.log, Gateway: pods.Gateway(), Shared: pods.Mode() == network.Explicit, StateDir: n.paths.Dir,
-		runtime: n.runtime, control: server, bridge: n.bridge, file: file,
+		runtime: n.runtime, control: server, bridge: n.bridge, file: mapping.file,
 	})
 	select {
 	case <-signals:
@@ -231,32 +231,4 @@ func (n *nodeProcess) fail(ctx context.Context, err error) {
 	if _, err := n.bridge.Call(ctx, callFailed, b); err != nil {
 		n.log.ErrorContext(ctx, "failure not reported", "err", err)
 	}
-}
-
-// images reads the folder's mapping file and makes the finder of programs.
-func (n *nodeProcess) images() (*image.File, image.Resolver, []diag.Diagnostic) {
-	file := &image.File{}
-	var findings []diag.Diagnostic
-	folder := n.hello.Settings.Folder
-	if folder != "" {
-		path := filepath.Join(folder, image.FileName)
-		data, err := os.ReadFile(path)
-		switch {
-		case err == nil:
-			file, findings = image.Parse(path, data)
-		case !errors.Is(err, os.ErrNotExist):
-			findings = append(findings, diag.Diagnostic{
-				Code: image.CodeFile, Severity: diag.Error, Pos: diag.Pos{File: path}, Message: err.Error(),
-				Effect: "no image is mapped to a program", Fix: "make the file readable",
-			})
-		}
-	}
-	r := image.Resolver{File: file, Folder: folder, Build: func(ctx context.Context, dir string) (string, error) {
-		out, err := n.bridge.Call(ctx, callBuild, []byte(dir))
-		return string(out), err
-	}}
-	if exe, err := os.Executable(); err == nil {
-		r.Beside = filepath.Dir(exe)
-	}
-	return file, r, findings
 }

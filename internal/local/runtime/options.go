@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/local/bridge"
 	"github.com/meshctl/meshctl/internal/local/image"
 	"github.com/meshctl/meshctl/internal/local/network"
@@ -49,12 +48,9 @@ type Options struct {
 	NodeName string
 	Network  network.Network
 	HostEnv  []string
-	Resolver image.Resolver
 	Bridge   *bridge.Node
 	Publish  Publishing
 	Outside  bool // pods may reach outside addresses
 	Settle   time.Duration
-	// Findings are known before anything runs (the mapping file's).
-	Findings []diag.Diagnostic
 	Log      *slog.Logger
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/local/controller"
 	"github.com/meshctl/meshctl/internal/local/dns"
+	"github.com/meshctl/meshctl/internal/local/image"
 	"github.com/meshctl/meshctl/internal/local/pod"
 	"github.com/meshctl/meshctl/internal/resource"
 )
@@ -46,6 +47,8 @@ type Runtime struct {
 	configs     *configs
 	scale       map[controller.WorkloadKey]scaling
 	cp          ControlPlane
+	resolver    image.Resolver
+	mapping     []diag.Diagnostic   // about what stands for images
 	pods        map[string]*pod.Pod // by ID
 	services    []*corev1.Service
 	slices      []*discoveryv1.EndpointSlice
@@ -58,8 +61,8 @@ type Runtime struct {
 // scaling is a wish for replicas that holds until the object asks for another number.
 type scaling struct{ replicas, objectSaid int }
 
-// New makes a runtime in a node that is set up. Call Run, and Use or nothing
-// starts.
+// New makes a runtime in a node that is set up. Call SetImages, Run, and Use or
+// nothing starts.
 func New(opts Options) *Runtime {
 	r := &Runtime{
 		opts: opts, kick: make(chan struct{}, 1), feed: newFeed(), ready: make(chan struct{}),
@@ -100,6 +103,15 @@ func (r *Runtime) SetObjects(objects []*resource.Object) {
 	r.objects, r.haveObjects = slices.Clone(objects), true
 	r.configs = newConfigs(objects)
 	r.forgetScaling()
+	r.mu.Unlock()
+	r.wake()
+}
+
+// SetImages replaces what stands for images, and what is wrong with that. It is in
+// force for pods that start from now on: those that could not start try again.
+func (r *Runtime) SetImages(resolver image.Resolver, findings []diag.Diagnostic) {
+	r.mu.Lock()
+	r.resolver, r.mapping = resolver, slices.Clone(findings)
 	r.mu.Unlock()
 	r.wake()
 }
@@ -148,6 +160,7 @@ func (r *Runtime) reconcile(ctx context.Context) {
 	r.collectStopped()
 	r.mu.Lock()
 	objects, haveObjects, stopping := r.objects, r.haveObjects, r.stopping
+	findings := slices.Clone(r.mapping)
 	select {
 	case <-r.ready:
 	default:
@@ -157,7 +170,6 @@ func (r *Runtime) reconcile(ctx context.Context) {
 	if !haveObjects && !stopping {
 		return
 	}
-	findings := slices.Clone(r.opts.Findings)
 	services, more := r.allocator.Services(objects)
 	findings = append(findings, more...)
 	r.mu.Lock()

@@ -86,9 +86,12 @@ func (r *Runtime) programs(ctx context.Context, spec controller.PodSpec) (map[st
 	if spec.Workload.Kind == "Pod" {
 		path = "spec"
 	}
+	r.mu.Lock()
+	resolver := r.resolver
+	r.mu.Unlock()
 	find := func(list string, containers []corev1.Container) {
 		for i, c := range containers {
-			p, d := r.opts.Resolver.Resolve(ctx, image.Container{
+			p, d := resolver.Resolve(ctx, image.Container{
 				Name: c.Name, Image: c.Image, Field: fmt.Sprintf("%s.%s[%d]", path, list, i),
 				Annotations: spec.Annotations, Object: spec.Source,
 			})
