@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,6 +27,33 @@ func FromKube(value metav1.Object) (*Object, error) {
 		}
 	}
 	return nil, fmt.Errorf("make an object of %T: not a kind the mesh reads", value)
+}
+
+// FromAPI makes an Object of a value that an API server has checked, and that is
+// the Object's from now on: it is neither copied nor decoded, for a cluster has
+// thousands of Pods, and each of them changes often. There is no Raw.
+func FromAPI(k Kind, value metav1.Object) (*Object, error) {
+	info := InfoOf(k)
+	if info == nil || info.newObject == nil || reflect.TypeOf(info.newObject()) != reflect.TypeOf(value) {
+		return nil, fmt.Errorf("make a %s of %T: not its type", k, value)
+	}
+	o := &Object{
+		Key:        Key{Kind: k, Namespace: value.GetNamespace(), Name: value.GetName()},
+		APIVersion: info.APIVersion(), Meta: metaOf(value), Spec: value,
+	}
+	v := reflect.ValueOf(value).Elem()
+	content := reflect.New(v.Type()).Elem()
+	content.Set(v)
+	content.FieldByName("ObjectMeta").SetZero() // what changes without the user
+	h := xxhash.New()
+	e := json.NewEncoder(h)
+	for _, part := range []any{o.Meta.Labels, o.Meta.Annotations, content.Addr().Interface()} {
+		if err := e.Encode(part); err != nil {
+			return nil, fmt.Errorf("make a %s: %w", k, err)
+		}
+	}
+	o.Hash = h.Sum64()
+	return o, nil
 }
 
 func fromValue(k *KindInfo, value any) (*Object, error) {

@@ -114,3 +114,41 @@ defaultConfig:
 		t.Errorf("ProxyConfig %v over %v: %v", pc, base, ds)
 	}
 }
+
+// The hash of what an API server has checked is that of what the user decides.
+func TestFromAPI(t *testing.T) {
+	t.Parallel()
+	pod := func(edit func(*corev1.Pod)) *Object {
+		p := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "shop", Labels: map[string]string{"a": "1", "b": "2"}, ResourceVersion: "7"},
+			Spec:       corev1.PodSpec{NodeName: "n1"},
+		}
+		edit(p)
+		o, err := FromAPI(KindPod, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	first := pod(func(*corev1.Pod) {})
+	if first.Key.String() != "Pod/shop/p" || first.APIVersion != "v1" || first.Meta.ResourceVersion != "7" {
+		t.Errorf("the object is %+v", first)
+	}
+	for name, c := range map[string]struct {
+		edit func(*corev1.Pod)
+		same bool
+	}{
+		"version":    {func(p *corev1.Pod) { p.ResourceVersion = "8" }, true},
+		"label":      {func(p *corev1.Pod) { p.Labels = map[string]string{"a": "1", "b": "3"} }, false},
+		"annotation": {func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "1"} }, false},
+		"spec":       {func(p *corev1.Pod) { p.Spec.NodeName = "n2" }, false},
+		"status":     {func(p *corev1.Pod) { p.Status.PodIP = "10.0.0.1" }, false},
+	} {
+		if got := pod(c.edit).Hash == first.Hash; got != c.same {
+			t.Errorf("%s: equal hashes are %v", name, got)
+		}
+	}
+	if _, err := FromAPI(KindService, &corev1.Pod{}); err == nil {
+		t.Error("a Pod was taken for a Service")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -72,11 +73,7 @@ type memory struct {
 }
 
 func (m *memory) Read(context.Context) (map[resource.Key]Status, error) {
-	out := map[resource.Key]Status{}
-	for k, s := range m.statuses {
-		out[k] = s
-	}
-	return out, m.fail
+	return maps.Clone(m.statuses), m.fail
 }
 
 func (m *memory) Write(_ context.Context, k resource.Key, s Status) error {
@@ -110,13 +107,7 @@ func TestReconciler(t *testing.T) {
 		}
 		r := &Reconciler{
 			Writer: m, Every: time.Second, PerRound: 3, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-			Desired: func() map[resource.Key]Status {
-				out := map[resource.Key]Status{}
-				for k, s := range want {
-					out[k] = s
-				}
-				return out
-			},
+			Desired: func() map[resource.Key]Status { return maps.Clone(want) },
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})

@@ -59,9 +59,8 @@ func typed(k kind, o runtime.Object) (*item, error) {
 	if small == nil {
 		return it, nil
 	}
-	obj, err := resource.FromKube(small)
+	obj, err := resource.FromAPI(k.kind, small)
 	if err == nil {
-		obj.Raw = nil // it is not what the user wrote, and it doubles the memory
 		it.object = obj
 		return it, nil
 	}
