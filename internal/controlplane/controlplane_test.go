@@ -398,6 +398,33 @@ spec: {hosts: [reviews.shop], http: [{route: [{destination: {host: a.com}}]}]}
 	}
 }
 
+// A service of another namespace has no claim to the short name of one here.
+func TestServicesOfTheSameNameKeepTheirShortNames(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop + `---
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: a-first}
+spec: {clusterIP: 10.96.9.9, selector: {app: reviews}, ports: [{port: 80, name: http}]}
+`)
+	for namespace, host := range map[string]string{"shop": "reviews.shop.svc.cluster.local", "a-first": "reviews.a-first.svc.cluster.local"} {
+		x := p.connect(node("x."+namespace, "sidecar", true, nil))
+		owner := map[string]string{}
+		for _, n := range x.names(xdsserve.TypeVirtualHost) {
+			for _, d := range get(x, xdsserve.TypeVirtualHost, n, &routev3.VirtualHost{}).Domains {
+				owner[d] = n
+			}
+		}
+		if got := owner["reviews"]; got != "80/"+host+":80" {
+			t.Errorf("in namespace %s reviews is %q; owners %v", namespace, got, owner)
+		}
+	}
+	for _, d := range p.cp.Diagnostics() {
+		t.Errorf("finding %v", d)
+	}
+}
+
 // One mistake is one finding, though derivation and several classes see it.
 func TestOneMistakeIsOneFinding(t *testing.T) {
 	t.Parallel()

@@ -33,7 +33,7 @@ func (b *planner) settleDomains(hosts []*hostRequest) {
 			continue
 		}
 		r.without = nil
-		for _, d := range otherDomains(s, b.cfg.ClusterDomain) {
+		for _, d := range otherDomains(s, b.cfg.ClusterDomain, b.scope.Node.DNSDomain) {
 			if owner, taken := owners[name{d, r.port}]; taken && owner != r.host {
 				r.without = append(r.without, d)
 				continue
@@ -47,13 +47,17 @@ func (b *planner) settleDomains(hosts []*hostRequest) {
 }
 
 // otherDomains are the names of a service beside its host: short ones, and addresses.
-func otherDomains(s *mesh.Service, clusterDomain string) []string {
+// The shortest is a name only in the client's own namespace: services of other
+// namespaces that are called the same have no claim to it.
+func otherDomains(s *mesh.Service, clusterDomain, dnsDomain string) []string {
 	var out []string
 	if short, ok := strings.CutSuffix(s.Host, "."+clusterDomain); ok {
 		out = append(out, short)
 		if short, ok = strings.CutSuffix(short, ".svc"); ok {
-			name, _, _ := strings.Cut(short, ".")
-			out = append(out, short, name)
+			out = append(out, short)
+			if name, namespace, _ := strings.Cut(short, "."); dnsDomain == namespace+".svc."+clusterDomain {
+				out = append(out, name)
+			}
 		}
 	}
 	return append(out, s.VIPs()...)
