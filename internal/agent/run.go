@@ -37,7 +37,7 @@ func Run(ctx context.Context, s Settings, log *slog.Logger, levels *admin.Levels
 	defer cancel()
 	quit := make(chan struct{})
 	quitOnce := sync.OnceFunc(func() { close(quit) })
-	log = log.With("component", componentAgent)
+	own := log.With("component", componentAgent)
 	a, err := newAgent(s, log, levels, quitOnce)
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func Run(ctx context.Context, s Settings, log *slog.Logger, levels *admin.Levels
 		left--
 	case <-ctx.Done():
 	case <-sig:
-		log.InfoContext(ctx, "draining", "for", s.DrainDuration.String())
+		own.InfoContext(ctx, "draining", "for", s.DrainDuration.String())
 		drain(ctx, a.status, s)
 	case <-quit:
 	}
@@ -90,6 +90,7 @@ func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (
 		return nil, err
 	}
 	d := &discovery{s: s}
+	own := log.With("component", componentAgent)
 	a := &agent{}
 	if a.conn, err = d.dial(s.CAAddress); err != nil {
 		return nil, err
@@ -114,10 +115,10 @@ func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (
 	}
 	keeper.OnChange(func(w *identity.Workload) {
 		if err := plane.SetWorkload(w); err != nil {
-			log.Error("certificate not taken", "err", err)
+			own.Error("certificate not taken", "err", err)
 			return
 		}
-		log.Info("certificate in force", "identity", w.ID.String(), "until", w.NotAfter.Format(time.RFC3339))
+		own.Info("certificate in force", "identity", w.ID.String(), "until", w.NotAfter.Format(time.RFC3339))
 	})
 	a.status = &Status{
 		Settings: s, Proxy: plane, Logger: log.With("component", "status"), Quit: quit,

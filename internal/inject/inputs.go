@@ -4,6 +4,7 @@ import (
 	meshv1alpha1 "istio.io/api/mesh/v1alpha1"
 	networkingv1beta1 "istio.io/api/networking/v1beta1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/version"
 )
 
 // Inputs are all that injection depends on besides the pod.
@@ -28,6 +29,17 @@ type Inputs struct {
 	Cluster, Network string
 	// ProxyConfigs are the ProxyConfig resources of the mesh.
 	ProxyConfigs []ProxyConfig
+}
+
+// nativeSince is the Kubernetes whose oldest permitted kubelet has native sidecars
+// (on by default since 1.29; a kubelet may be three behind the API server).
+const nativeSince = "1.32.0"
+
+// NativeSidecars reports whether a cluster of a version has native sidecars. One
+// whose version is not understood gets the older way, which works everywhere.
+func NativeSidecars(kubernetes string) bool {
+	v, err := version.ParseSemantic(kubernetes)
+	return err == nil && v.AtLeast(version.MustParseSemantic(nativeSince))
 }
 
 // Namespace is a namespace with its labels.
