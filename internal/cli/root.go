@@ -19,6 +19,7 @@ import (
 	explaincmd "github.com/meshctl/meshctl/internal/cli/explain"
 	"github.com/meshctl/meshctl/internal/cli/get"
 	"github.com/meshctl/meshctl/internal/cli/images"
+	"github.com/meshctl/meshctl/internal/cli/kubeinject"
 	"github.com/meshctl/meshctl/internal/cli/load"
 	"github.com/meshctl/meshctl/internal/cli/logs"
 	"github.com/meshctl/meshctl/internal/cli/proxyconfig"
@@ -47,6 +48,7 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 		groupMesh: {up.NewCmd(e, nil), down.NewCmd(e, nil), status.NewCmd(e, nil)},
 		groupObjects: {
 			apply.NewCmd(e, nil), deletion.NewCmd(e, nil), get.NewCmd(e, nil), validate.NewCmd(e, nil), analyze.NewCmd(e, nil), explaincmd.NewCmd(e, nil),
+			kubeinject.NewCmd(e, nil),
 		},
 		groupLook: {
 			proxystatus.NewCmd(e, nil), proxyconfig.NewCmd(e), logs.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),

@@ -21,6 +21,8 @@ const (
 	CodeConflict = "MSH0404"
 	// CodeWorkload: an object whose pods could not be looked at.
 	CodeWorkload = "MSH0405"
+	// CodeLeftAlone: a pod that gets no sidecar, with the reason.
+	CodeLeftAlone = "MSH0406"
 )
 
 // refused is the effect of an Error.

@@ -51,6 +51,8 @@ func Decide(pod *corev1.Pod, in Inputs) Decision {
 		return no("it is a Windows pod; the sidecar runs on Linux only")
 	case SystemNamespace(in.Namespace.Name):
 		return no("namespace %s belongs to the cluster itself", in.Namespace.Name)
+	case len(pod.Spec.Containers) == 0:
+		return no("it has no containers")
 	case Injected(pod):
 		return no("it has a sidecar already")
 	}
