@@ -11,6 +11,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/apply"
 	"github.com/meshctl/meshctl/internal/cli/authz"
 	"github.com/meshctl/meshctl/internal/cli/bundle"
+	"github.com/meshctl/meshctl/internal/cli/checkinject"
 	"github.com/meshctl/meshctl/internal/cli/deletion"
 	"github.com/meshctl/meshctl/internal/cli/down"
 	"github.com/meshctl/meshctl/internal/cli/env"
@@ -19,6 +20,7 @@ import (
 	explaincmd "github.com/meshctl/meshctl/internal/cli/explain"
 	"github.com/meshctl/meshctl/internal/cli/get"
 	"github.com/meshctl/meshctl/internal/cli/images"
+	"github.com/meshctl/meshctl/internal/cli/injectcmd"
 	"github.com/meshctl/meshctl/internal/cli/kubeinject"
 	"github.com/meshctl/meshctl/internal/cli/load"
 	"github.com/meshctl/meshctl/internal/cli/logs"
@@ -52,6 +54,7 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 		},
 		groupLook: {
 			proxystatus.NewCmd(e, nil), proxyconfig.NewCmd(e), logs.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),
+			checkinject.NewCmd(e, nil), injectcmd.NewCmd(e),
 		},
 		groupAsk:   {route.NewCmd(e), authz.NewCmd(e)},
 		groupOther: {images.NewCmd(e), bundle.NewCmd(e), version.NewCmd(e, nil), settingscmd.NewCmd(e), newOptions(e)},

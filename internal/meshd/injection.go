@@ -2,7 +2,6 @@ package meshd
 
 import (
 	"cmp"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -11,7 +10,6 @@ import (
 	meshv1 "istio.io/api/mesh/v1alpha1"
 	networkingv1beta1 "istio.io/api/networking/v1beta1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/meshctl/meshctl/internal/controlplane"
 	"github.com/meshctl/meshctl/internal/diag"
@@ -122,14 +120,4 @@ func (in *injection) currentOf(cp *controlplane.ControlPlane, atStart *meshv1.Me
 		}
 		return out
 	}
-}
-
-// nativeSidecars reports whether the cluster starts init containers that stay:
-// on by default since Kubernetes 1.29.
-func nativeSidecars(gitVersion string) (bool, error) {
-	v, err := version.ParseGeneric(gitVersion)
-	if err != nil {
-		return false, fmt.Errorf("read the cluster's version: %w", err)
-	}
-	return v.AtLeast(version.MajorMinor(1, 29)), nil
 }

@@ -60,15 +60,3 @@ func TestInjectionFollowsTheCluster(t *testing.T) {
 		t.Errorf("inputs are %+v", got)
 	}
 }
-
-func TestNativeSidecars(t *testing.T) {
-	t.Parallel()
-	for version, want := range map[string]bool{"v1.28.9": false, "v1.29.0": true, "v1.35.4+k3s1": true, "v1.33.1-eks-1": true} {
-		if got, err := nativeSidecars(version); err != nil || got != want {
-			t.Errorf("%s: %v, %v", version, got, err)
-		}
-	}
-	if _, err := nativeSidecars("seven"); err == nil {
-		t.Error("a version that is none was understood")
-	}
-}

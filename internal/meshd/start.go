@@ -13,6 +13,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/identity"
+	"github.com/meshctl/meshctl/internal/inject"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -52,7 +53,7 @@ func (d *discovery) settings(ctx context.Context, log *slog.Logger) (Settings, e
 	err = d.insist(ctx, "read the cluster's version", func(context.Context) error {
 		info, err := d.client.Discovery().ServerVersion()
 		if err == nil {
-			d.native, err = nativeSidecars(info.GitVersion)
+			d.native = inject.NativeSidecars(info.GitVersion)
 		}
 		return err
 	})
