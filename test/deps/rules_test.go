@@ -74,7 +74,7 @@ var rules = []rule{
 	},
 	{
 		who:  []string{"internal/inject"},
-		only: []string{"internal/capture", "internal/diag", "internal/resource", "k8s.io/api/...", "k8s.io/apimachinery/...", istioAPI, protobuf},
+		only: []string{"internal/capture", "internal/diag", "internal/resource", "k8s.io/api/...", "k8s.io/apimachinery/...", "sigs.k8s.io/yaml", istioAPI, protobuf},
 		why:  "a pure function of a pod: the webhook and the command line ask the same one, and neither a cluster nor a socket is needed to test it",
 	},
 	{
