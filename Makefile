@@ -44,7 +44,12 @@ race: ## the same tests under the race detector
 
 .PHONY: e2e
 e2e: build ## end to end: real namespaces, real traffic, every Bookinfo manifest
-	MESH_BIN=$(CURDIR)/$(BIN) $(GO) test -tags e2e -count=1 -timeout 30m ./test/e2e/...
+	MESH_BIN=$(CURDIR)/$(BIN) $(GO) test -tags e2e -count=1 -timeout 30m ./test/e2e/
+
+.PHONY: e2e-cluster
+e2e-cluster: $(BIN)/cluster ## end to end on a real Kubernetes: install to uninstall; as root
+	$(MAKE) images ARCHS=$$($(GO) env GOARCH)
+	MESH_BIN=$(CURDIR)/$(BIN) $(GO) test -tags e2e -count=1 -timeout 30m -v ./test/e2e/cluster/
 
 .PHONY: cluster-up
 cluster-up: $(BIN)/cluster ## a real one-node Kubernetes for tests; as root (see docs/testing.md)

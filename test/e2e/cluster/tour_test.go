@@ -1,0 +1,188 @@
+//go:build e2e
+
+package cluster
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mesh is the one that was installed on the cluster.
+type mesh struct {
+	*cluster
+	url    string   // of the ingress gateway
+	before []string // all objects of the cluster, before there was a mesh
+}
+
+// TestTour is the whole life of a mesh on a cluster, in the order a person would
+// try it.
+func TestTour(t *testing.T) {
+	m := &mesh{cluster: start(t)}
+	for _, step := range []struct {
+		name string
+		test func(*testing.T, *mesh)
+	}{
+		{"install", testInstall},
+		{"bookinfo", testBookinfo},
+		{"gateway", testGateway},
+		{"canary", testCanary},
+		{"one user", testOneUser},
+		{"mTLS strict", testStrict},
+		{"authorization", testAuthorization},
+		{"control plane restarts under load", testControlPlaneRestart},
+		{"uninstall", testUninstall},
+	} {
+		if !t.Run(step.name, func(t *testing.T) { step.test(t, m) }) && slices.Contains([]string{"install", "bookinfo", "gateway"}, step.name) {
+			t.Fatalf("without %s the rest would fail, too", step.name)
+		}
+	}
+}
+
+func testInstall(t *testing.T, m *mesh) {
+	m.before = m.objects(t)
+	m.meshctl(t, "install", "--set", "profile=demo", "-y")
+	m.rolledOut(t, "istio-system")
+	m.meshctl(t, "verify-install")
+}
+
+func testBookinfo(t *testing.T, m *mesh) {
+	m.kubectl(t, "label", "namespace", "default", "istio-injection=enabled")
+	m.kubectl(t, "apply", "-f", samples+"/platform/kube/bookinfo.yaml")
+	m.rolledOut(t, "default")
+	type container struct{ Name string }
+	var pods struct {
+		Items []struct {
+			Metadata struct{ Name string }
+			Spec     struct{ Containers, InitContainers []container }
+		}
+	}
+	m.get(t, &pods, "pods", "-n", "default")
+	if len(pods.Items) != 6 {
+		t.Errorf("%d pods, not six", len(pods.Items))
+	}
+	for _, p := range pods.Items {
+		if !slices.Contains(append(p.Spec.Containers, p.Spec.InitContainers...), container{"istio-proxy"}) {
+			t.Errorf("%s has no sidecar: %+v", p.Metadata.Name, p.Spec)
+		}
+	}
+}
+
+func testGateway(t *testing.T, m *mesh) {
+	for _, f := range []string{"bookinfo-gateway", "destination-rule-all"} {
+		m.kubectl(t, "apply", "-f", networking+"/"+f+".yaml")
+	}
+	m.url = fmt.Sprintf("http://%s:%d", m.node, m.nodePort(t, "istio-system", "istio-ingressgateway", 80))
+	answers(t, m.page(), http.StatusOK)
+	_, header, body, err := ask(t, m.page())
+	if err != nil || !strings.Contains(body, "<title>") || header.Get("X-Bookinfo-Reviews") == "" {
+		t.Errorf("the page is %.300s (%v)", body, err)
+	}
+}
+
+func testCanary(t *testing.T, m *mesh) {
+	m.shares(t, map[string]float64{"v1": 33, "v2": 33, "v3": 33}, 6, nil)
+	m.apply(t, "all-v1")
+	m.shares(t, map[string]float64{"v1": 100}, 0, nil)
+	m.apply(t, "reviews-90-10")
+	m.shares(t, map[string]float64{"v1": 90, "v3": 10}, 4, nil)
+}
+
+func testOneUser(t *testing.T, m *mesh) {
+	m.apply(t, "reviews-test-v2")
+	m.shares(t, map[string]float64{"v2": 100}, 0, http.Header{"End-User": {"jason"}})
+	m.shares(t, map[string]float64{"v1": 100}, 0, http.Header{"End-User": {"martha"}})
+}
+
+// direct is a way to productpage that is not the mesh's: from outside, in plain
+// text.
+const direct = `apiVersion: v1
+kind: Service
+metadata: {name: productpage-direct, namespace: default}
+spec:
+  type: NodePort
+  selector: {app: productpage}
+  ports: [{name: http, port: 9080}]
+`
+
+func testStrict(t *testing.T, m *mesh) {
+	m.applyText(t, direct)
+	outside := fmt.Sprintf("http://%s:%d/productpage", m.node, m.nodePort(t, "default", "productpage-direct", 9080))
+	answers(t, outside, http.StatusOK)
+	m.apply(t, "mtls-strict")
+	eventually(t, "the end of plain text", func() error {
+		code, _, _, err := ask(t, outside)
+		if err == nil {
+			return fmt.Errorf("answered with %d", code)
+		}
+		return nil
+	})
+	if _, err := m.measure(t, 100, nil); err != nil {
+		t.Errorf("through the gateway: %v", err)
+	}
+}
+
+func testAuthorization(t *testing.T, m *mesh) {
+	m.apply(t, "authz-deny-all")
+	answers(t, m.page(), http.StatusForbidden)
+	m.apply(t, "authz-allow-productpage")
+	answers(t, m.page(), http.StatusOK)
+	// The page may be seen, but it may ask nobody yet.
+	eventually(t, "a page without details", func() error {
+		_, header, _, err := ask(t, m.page())
+		if got := header.Get("X-Bookinfo-Details"); err == nil && got != "unavailable" {
+			err = fmt.Errorf("it has details of %q", got)
+		}
+		return err
+	})
+	m.apply(t, "authz-allow-details", "authz-allow-reviews", "authz-allow-ratings")
+	m.shares(t, map[string]float64{"v1": 33, "v2": 33, "v3": 33}, 6, nil)
+}
+
+func testControlPlaneRestart(t *testing.T, m *mesh) {
+	m.underLoad(t, func() {
+		m.kubectl(t, "rollout", "restart", "-n", "istio-system", "deployment/istiod")
+		m.rolledOut(t, "istio-system")
+		// The new one is in charge: a change arrives, without a failed request.
+		m.apply(t, "all-v1")
+		m.shares(t, map[string]float64{"v1": 100}, 0, nil)
+	})
+}
+
+// testUninstall looks at every object of the cluster, of whatever kind: there is
+// not one more than before the mesh came.
+func testUninstall(t *testing.T, m *mesh) {
+	for _, f := range []string{"networking/bookinfo-gateway", "networking/destination-rule-all", "platform/kube/bookinfo"} {
+		m.kubectl(t, "delete", "--ignore-not-found", "-f", samples+"/"+f+".yaml")
+	}
+	m.kubectl(t, "label", "namespace", "default", "istio-injection-")
+	m.meshctl(t, "uninstall", "--purge", "-y")
+	m.kubectl(t, "delete", "namespace", "istio-system", "--ignore-not-found")
+	eventually(t, "the cluster as it was", func() error {
+		var left []string
+		for _, o := range m.objects(t) {
+			if !slices.Contains(m.before, o) {
+				left = append(left, o)
+			}
+		}
+		if len(left) > 0 {
+			return fmt.Errorf("left: %s", strings.Join(left, ", "))
+		}
+		return nil
+	})
+}
+
+// objects lists all there is, of all kinds, but for what comes and goes by itself.
+func (c *cluster) objects(t *testing.T) []string {
+	t.Helper()
+	var kinds []string
+	for k := range strings.FieldsSeq(c.kubectl(t, "api-resources", "--verbs=list", "-o", "name")) {
+		if k != "events" && k != "events.events.k8s.io" && k != "componentstatuses" {
+			kinds = append(kinds, k)
+		}
+	}
+	return strings.Fields(c.kubectl(t, "get", strings.Join(kinds, ","), "-A", "--ignore-not-found",
+		"-o", `jsonpath={range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name}{"\n"}{end}`))
+}
