@@ -75,6 +75,10 @@ bench: build ## native proxy against a stock Envoy, and the control plane; write
 golden: ## rewrite golden files; look at the difference before committing
 	UPDATE_GOLDEN=1 $(GO) test ./...
 
+.PHONY: crds
+crds: ## copy the definitions of Istio's resources anew from its API's module
+	install -m 644 $$($(GO) list -m -f '{{.Dir}}' istio.io/api)/kubernetes/customresourcedefinitions.gen.yaml charts/base/files/crds.yaml
+
 .PHONY: lint
 lint: ## golangci-lint at the version pinned here
 	$(LINT) run ./...

@@ -38,6 +38,7 @@ import (
 // Groups of commands, as help lists them.
 const (
 	groupMesh    = "mesh"
+	groupCluster = "cluster"
 	groupObjects = "objects"
 	groupLook    = "look"
 	groupAsk     = "ask"
@@ -47,7 +48,8 @@ const (
 // commands is every command, by group, in the order of help.
 func commands(e *env.Env) map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
-		groupMesh: {up.NewCmd(e, nil), down.NewCmd(e, nil), status.NewCmd(e, nil)},
+		groupMesh:    {up.NewCmd(e, nil), down.NewCmd(e, nil), status.NewCmd(e, nil)},
+		groupCluster: clusterCommands(e),
 		groupObjects: {
 			apply.NewCmd(e, nil), deletion.NewCmd(e, nil), get.NewCmd(e, nil), validate.NewCmd(e, nil), analyze.NewCmd(e, nil), explaincmd.NewCmd(e, nil),
 			kubeinject.NewCmd(e, nil),
@@ -92,6 +94,7 @@ runs a whole mesh by itself: no root, no cluster, no container engine.`,
 	addGlobalFlags(root, e)
 	for _, g := range []*cobra.Group{
 		{ID: groupMesh, Title: "A mesh on this machine:"},
+		{ID: groupCluster, Title: "A mesh on a cluster:"},
 		{ID: groupObjects, Title: "Objects of the mesh:"},
 		{ID: groupLook, Title: "Look into it:"},
 		{ID: groupAsk, Title: "Ask what would happen:"},
