@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/meshctl/meshctl/internal/cli/check"
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/history"
 	"github.com/meshctl/meshctl/internal/cli/install"
@@ -18,8 +19,8 @@ import (
 // clusterCommands put the mesh on a cluster and keep it there.
 func clusterCommands(e *env.Env) []*cobra.Command {
 	return []*cobra.Command{
-		install.NewCmd(e, nil), install.NewUpgradeCmd(e, nil), uninstall.NewCmd(e, nil),
-		verifyinstall.NewCmd(e, nil), history.NewCmd(e, nil), rollback.NewCmd(e, nil),
+		check.NewPrecheckCmd(e, nil), install.NewCmd(e, nil), install.NewUpgradeCmd(e, nil), uninstall.NewCmd(e, nil),
+		check.NewCmd(e, nil), verifyinstall.NewCmd(e, nil), history.NewCmd(e, nil), rollback.NewCmd(e, nil),
 		tag.NewCmd(e), restart.NewCmd(e, nil), manifest.NewCmd(e), profile.NewCmd(e),
 	}
 }

@@ -23,11 +23,10 @@ var componentText []byte
 //go:embed gatewayvalues.yaml
 var gatewayValuesText []byte
 
-// Codes of findings about options.
+// Codes of findings about options: those of resources that are wrong in the same way.
 const (
-	codeForm    = "MSH0901" // the document is not what it should be
-	codeUnknown = "MSH0902" // a key that does not exist
-	codeType    = "MSH0903" // a value of another type
+	codeForm   = "MSH0101" // the document is not what it should be
+	codeSchema = "IST0106" // a key that does not exist, or a value of another type
 )
 
 // Knob is one thing that can be set.
@@ -196,22 +195,31 @@ func (k *Knob) find(p path) (knob *Knob, at string, instead []string) {
 	return k, "", nil
 }
 
+// fault is what is wrong with a setting.
+type fault int
+
+const (
+	none fault = iota
+	unknownKey
+	wrongType
+)
+
 // check finds what is wrong with a setting.
-func (k *Knob) check(s setting) (diag.Diagnostic, bool) {
-	bad := func(code, fix, format string, args ...any) (diag.Diagnostic, bool) {
-		d := diag.Diagnostic{Code: code, Severity: diag.Error, Pos: s.origin.Pos, Message: fmt.Sprintf(format, args...), Fix: fix}
+func (k *Knob) check(s setting) (diag.Diagnostic, fault) {
+	bad := func(f fault, fix, format string, args ...any) (diag.Diagnostic, fault) {
+		d := diag.Diagnostic{Code: codeSchema, Severity: diag.Error, Pos: s.origin.Pos, Message: fmt.Sprintf(format, args...), Fix: fix}
 		if s.origin.Pos.IsZero() {
 			d.Message = s.origin.Layer + ": " + d.Message
 		}
-		return d, true
+		return d, f
 	}
 	for i := range s.path {
 		if why := refused[s.path[:i+1].String()]; why != "" {
-			return bad(codeUnknown, why, "%s cannot be set", s.path[:i+1])
+			return bad(unknownKey, why, "%s cannot be set", s.path[:i+1])
 		}
 	}
 	if len(s.path) > 0 && s.path[0] == "unvalidatedValues" {
-		return diag.Diagnostic{}, false
+		return diag.Diagnostic{}, none
 	}
 	knob, at, instead := k.find(s.path)
 	if knob == nil {
@@ -229,12 +237,12 @@ func (k *Knob) check(s setting) (diag.Diagnostic, bool) {
 		} else if elsewhere := k.elsewhere(missing); elsewhere != "" {
 			fix = "did you mean " + elsewhere + "?"
 		}
-		return bad(codeUnknown, fix, "%s has no key %q", cmp.Or(at, "spec"), missing)
+		return bad(unknownKey, fix, "%s has no key %q", cmp.Or(at, "spec"), missing)
 	}
 	if want := knob.kind(); want != "" && !fits(want, s.value) && s.value != nil && !knob.openBelow(s.path) {
-		return bad(codeType, "", "%s is %s, and not %s", s.path, want, kindOf(s.value))
+		return bad(wrongType, "", "%s is %s, and not %s", s.path, want, kindOf(s.value))
 	}
-	return diag.Diagnostic{}, false
+	return diag.Diagnostic{}, none
 }
 
 // elsewhere is the knob that was most likely meant by a name that is not known

@@ -102,8 +102,8 @@ func Resolve(in Input) (*Config, []diag.Diagnostic, error) {
 	layers = append(layers, user...)
 	for _, l := range layers {
 		for _, s := range l.settings {
-			if d, bad := knobs.check(s); bad {
-				if in.Force && d.Code == codeUnknown {
+			if d, wrong := knobs.check(s); wrong != none {
+				if in.Force && wrong == unknownKey {
 					d.Severity = diag.Warning
 				}
 				found = append(found, d)
@@ -222,7 +222,7 @@ func (c *Config) merge(layers []layer) error {
 			}
 			t, err := put(tree, s.path, value)
 			if err != nil {
-				return &InvalidError{[]diag.Diagnostic{{Code: codeType, Severity: diag.Error, Pos: s.origin.Pos, Message: fmt.Sprintf("%s: %s: %v", s.origin.Layer, s.path, err)}}}
+				return &InvalidError{[]diag.Diagnostic{{Code: codeSchema, Severity: diag.Error, Pos: s.origin.Pos, Message: fmt.Sprintf("%s: %s: %v", s.origin.Layer, s.path, err)}}}
 			}
 			tree = t
 			key := s.path.String()
