@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -35,9 +36,7 @@ func probed(t *testing.T, p Prober, header http.Header) *httptest.ResponseRecord
 	}}
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/app-health/a/readyz", nil)
 	r.RemoteAddr = "10.0.0.1:1" // the kubelet is not of the pod
-	for k, v := range header {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, header)
 	w := httptest.NewRecorder()
 	s.mux().ServeHTTP(w, r)
 	return w

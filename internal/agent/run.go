@@ -150,7 +150,6 @@ func debugNames(s *dns.Server) http.Handler {
 // names of DNS clusters are asked of our own DNS proxy, which knows the mesh's.
 type goResolver struct{ r *net.Resolver }
 
-//
 // Without capture /etc/resolv.conf is not the mesh's, so name servers that the
 // agent was given are asked in its place.
 func resolver(s Settings) goResolver {

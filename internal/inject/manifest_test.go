@@ -84,7 +84,7 @@ just text
 func TestWhatIsNoWorkloadStaysByteForByte(t *testing.T) {
 	t.Parallel()
 	out, ds := inject.Manifest("x.yaml", []byte(stream), offline())
-	for _, doc := range strings.Split(stream, "---\n") {
+	for doc := range strings.SplitSeq(stream, "---\n") {
 		if strings.Contains(doc, `"kind":"List"`) {
 			continue
 		}

@@ -2,6 +2,7 @@ package install
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -189,9 +190,7 @@ func TestObsolete(t *testing.T) {
 		if revision != "" {
 			labels[labelRevision] = revision
 		}
-		for k, v := range more {
-			labels[k] = v
-		}
+		maps.Copy(labels, more)
 		u.SetLabels(labels)
 		return u
 	}

@@ -106,9 +106,7 @@ func selection(tree *node, kind Kind) (spec proto.Message, selects, ok bool) {
 	}
 	r := &reporter{}
 	protoDecoder{r}.message(said, spec.ProtoReflect())
-	for _, found := range Validate(&Object{Key: Key{Kind: kind, Namespace: "default", Name: "selection"}, Spec: spec}) {
-		r.ds = append(r.ds, found)
-	}
+	r.ds = append(r.ds, Validate(&Object{Key: Key{Kind: kind, Namespace: "default", Name: "selection"}, Spec: spec})...)
 	return spec, len(said.fields) > 0, !r.hasErrors()
 }
 

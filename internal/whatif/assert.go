@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -205,10 +206,10 @@ func (e Expectation) check(a *Answer) []string {
 		o := &a.Outcomes[i]
 		wrong(o, "outcome", string(e.Outcome), string(o.Kind))
 		if e.Status != 0 {
-			wrong(o, "status", fmt.Sprint(e.Status), fmt.Sprint(o.Status))
+			wrong(o, "status", strconv.Itoa(e.Status), strconv.Itoa(o.Status))
 		}
 		if e.MTLS != nil {
-			wrong(o, "mtls", fmt.Sprint(*e.MTLS), fmt.Sprint(o.MTLS))
+			wrong(o, "mtls", strconv.FormatBool(*e.MTLS), strconv.FormatBool(o.MTLS))
 		}
 		wrong(o, "path", e.Path, o.Path)
 		wrong(o, "authority", e.Authority, o.Authority)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -69,12 +70,12 @@ func (x *walk) gateway(to *pod, c *connection) error {
 		var ports []string
 		for _, l := range px.snap.Listeners {
 			for _, a := range l.Addrs {
-				if p := fmt.Sprint(a.Port()); a.Port() < 15000 && !slices.Contains(ports, p) {
+				if p := strconv.FormatUint(uint64(a.Port()), 10); a.Port() < 15000 && !slices.Contains(ports, p) {
 					ports = append(ports, p)
 				}
 			}
 		}
-		reason := "the gateway does not listen on port " + fmt.Sprint(c.dst.Port())
+		reason := "the gateway does not listen on port " + strconv.FormatUint(uint64(c.dst.Port()), 10)
 		if len(ports) > 0 {
 			reason += "; it does on " + strings.Join(ports, ", ")
 		}

@@ -14,11 +14,7 @@ import (
 // authn is the mode that a pod demands on a port, and the policy that says so.
 func (w *World) authn(p *pod, port uint16) (string, *Decision) {
 	m := w.cp.Mesh()
-	var all []*mesh.PeerAuthentication
-	for _, c := range m.Authn.List() {
-		all = append(all, c)
-	}
-	a := mesh.EffectiveAuthn(all, w.config().GetRootNamespace(), p.namespace, p.labels)
+	a := mesh.EffectiveAuthn(m.Authn.List(), w.config().GetRootNamespace(), p.namespace, p.labels)
 	mode := string(a.Mode(uint32(port)))
 	if len(a.Origins) == 0 {
 		return mode, nil

@@ -172,8 +172,10 @@ func (x *walk) tellTarget(s *Step, cl *snapshot.Cluster) {
 		name  string
 		value uint32
 	}{
-		{"connections at most", cl.Breakers.Default.Connections}, {"pending requests at most", cl.Breakers.Default.Pending},
-		{"requests at most", cl.Breakers.Default.Requests}, {"retries at most", cl.Breakers.Default.Retries},
+		{"connections at most", cl.Breakers.Default.Connections},
+		{"pending requests at most", cl.Breakers.Default.Pending},
+		{"requests at most", cl.Breakers.Default.Requests},
+		{"retries at most", cl.Breakers.Default.Retries},
 	} {
 		if limit.value != ^uint32(0) {
 			s.set(limit.name, "%d", limit.value)
@@ -243,6 +245,7 @@ func (x *walk) meet(to *pod, next *connection) error {
 		return x.program(next)
 	case gateway:
 		return x.gateway(to, next)
+	case sidecar:
 	}
 	px, err := x.w.proxy(x.ctx, to)
 	if err != nil {

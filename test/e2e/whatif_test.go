@@ -134,4 +134,3 @@ func (m *mesh) world(t *testing.T) *whatif.World {
 	}
 	return w
 }
-

@@ -109,7 +109,7 @@ func Run(ctx context.Context, o *Options) error {
 	}
 	for n, w := range todo {
 		if err := i.Restart(ctx, w, o.Timeout); err != nil {
-			return stopped(e, ctx, err, names, n)
+			return stopped(ctx, e, err, names, n)
 		}
 		show.Done("%s restarted (%d of %d)", names[n], n+1, len(todo))
 	}
@@ -117,7 +117,7 @@ func Run(ctx context.Context, o *Options) error {
 }
 
 // stopped says what was done when one workload did not become ready.
-func stopped(e *env.Env, ctx context.Context, err error, names []string, n int) error {
+func stopped(ctx context.Context, e *env.Env, err error, names []string, n int) error {
 	left := strings.Join(names[n+1:], ", ")
 	if ctx.Err() != nil {
 		return exit.New(exit.Interrupted, "interrupted while %s was restarting", names[n]).

@@ -76,7 +76,7 @@ func (v *View) scopeOf(c *collection.Ctx, class *Class, cfg *mesh.MeshConfig) *S
 	}
 	s.Telemetry, _ = mesh.EffectiveTelemetry(collection.FetchAll(c, v.m.Telemetry), cfg, v.target(c, class))
 	s.Key = class.Namespace + "/" + digest(
-		string(s.Dialect), class.Namespace, class.DNSDomain, class.Interception, class.Bound.String(), fmt.Sprint(class.HTTPProxyPort), strconv.FormatBool(class.HTTP10),
+		string(s.Dialect), class.Namespace, class.DNSDomain, class.Interception, class.Bound.String(), strconv.FormatUint(uint64(class.HTTPProxyPort), 10), strconv.FormatBool(class.HTTP10),
 		s.Sidecar, mesh.LabelsKey(s.Node.Labels), s.Locality.String(), s.Network, telemetryKey(s.Telemetry))
 	return s
 }

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"slices"
 	"testing"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -25,10 +26,8 @@ func TestVirtualHostsHandDomainsOver(t *testing.T) {
 	set(t, c, TypeVirtualHost, hostFor("allow_any", "*"), hostFor("x", "x"), hostFor("y", "y"))
 	owner := func(domain string) string {
 		for _, h := range c.Snapshot().Routes["r"].Hosts {
-			for _, d := range h.Domains {
-				if d == domain {
-					return h.Name
-				}
+			if slices.Contains(h.Domains, domain) {
+				return h.Name
 			}
 		}
 		return ""

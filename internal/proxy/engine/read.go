@@ -57,7 +57,7 @@ func (c *Conn) read() {
 		var errno unix.Errno
 		r, sink := c.relayTo()
 		if sink != nil {
-			if n, errno = c.splice(r, sink); errno == noSplice {
+			if n, errno = c.splice(r, sink); errno == errNoSplice {
 				continue
 			}
 		} else {

@@ -20,8 +20,8 @@ type Relay interface {
 // minSplice is the least high mark of a sink that is worth it.
 const minSplice = 64 << 10
 
-// noSplice tells that the kernel does not splice; from then on all is copied.
-const noSplice = unix.ENOSYS
+// errNoSplice tells that the kernel does not splice; from then on all is copied.
+const errNoSplice = unix.ENOSYS
 
 // relayTo is the relay and its sink if what comes next can be spliced. It can once
 // reads are full, which tells a bulk transfer, and while the sink takes all.
@@ -50,7 +50,7 @@ func (c *Conn) splice(r Relay, s *Conn) (n int, errno unix.Errno) {
 	case 0:
 	case unix.EINVAL, unix.EPERM, unix.ENOSYS:
 		c.w.dropPipe()
-		return 0, noSplice
+		return 0, errNoSplice
 	}
 	if n == 0 {
 		return 0, errno

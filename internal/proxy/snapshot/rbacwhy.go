@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -64,8 +65,9 @@ func (r *Rule) whyNot(f *Facts, s side) string {
 			return "it matches what the policy excludes"
 		}
 		return is(sub, f) + ", which the policy excludes (" + sub.want() + ")"
+	default:
+		return is(r, f) + ", want " + r.want()
 	}
-	return is(r, f) + ", want " + r.want()
 }
 
 func (r *Rule) leaf() bool { return r.Op != RuleAnd && r.Op != RuleOr && r.Op != RuleNot }
@@ -123,7 +125,7 @@ func is(r *Rule, f *Facts) string {
 	case RuleDestinationIP:
 		value = f.Destination.Addr().String()
 	case RuleDestinationPort:
-		value = fmt.Sprint(f.Destination.Port())
+		value = strconv.FormatUint(uint64(f.Destination.Port()), 10)
 	case RuleServerName:
 		value = string(f.ServerName)
 	case RuleSourceIP:
@@ -161,7 +163,7 @@ func (r *Rule) want() string {
 		return r.Prefix.String()
 	case RuleDestinationPort:
 		if r.To == r.From+1 {
-			return fmt.Sprint(r.From)
+			return strconv.FormatUint(uint64(r.From), 10)
 		}
 		return fmt.Sprintf("%d to %d", r.From, r.To-1)
 	case RuleAuthenticated:

@@ -109,12 +109,10 @@ func (c *cluster) run(t *testing.T, program string, args ...string) string {
 	return out
 }
 
-// meshctl runs it against the cluster.
-func (c *cluster) meshctl(t *testing.T, args ...string) string {
+// meshctl runs it against the cluster and shows what it printed.
+func (c *cluster) meshctl(t *testing.T, args ...string) {
 	t.Helper()
-	out := c.run(t, "meshctl", args...)
-	t.Logf("$ meshctl %s\n%s", strings.Join(args, " "), out)
-	return out
+	t.Logf("$ meshctl %s\n%s", strings.Join(args, " "), c.run(t, "meshctl", args...))
 }
 
 func (c *cluster) kubectl(t *testing.T, args ...string) string {
