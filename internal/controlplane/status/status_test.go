@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,6 +67,7 @@ func TestMessagesAreBounded(t *testing.T) {
 
 // memory is a Writer.
 type memory struct {
+	mu       sync.Mutex // the test looks at and changes what is below between rounds
 	statuses map[resource.Key]Status
 	gone     map[resource.Key]bool
 	fail     error
@@ -73,10 +75,14 @@ type memory struct {
 }
 
 func (m *memory) Read(context.Context) (map[resource.Key]Status, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return maps.Clone(m.statuses), m.fail
 }
 
 func (m *memory) Write(_ context.Context, k resource.Key, s Status) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.gone[k] {
 		return ErrGone
 	}
@@ -107,18 +113,25 @@ func TestReconciler(t *testing.T) {
 		}
 		r := &Reconciler{
 			Writer: m, Every: time.Second, PerRound: 3, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-			Desired: func() map[resource.Key]Status { return maps.Clone(want) },
+			Desired: func() map[resource.Key]Status {
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				return maps.Clone(want)
+			},
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); r.Run(ctx) }()
 		synctest.Wait()
+		m.mu.Lock() // but while rounds run
 		if len(m.writes) > 3 {
 			t.Errorf("the first round wrote %v", m.writes)
 		}
 		rounds := func(n int) {
+			m.mu.Unlock()
 			<-time.After(time.Duration(n) * time.Second)
 			synctest.Wait()
+			m.mu.Lock()
 		}
 		rounds(5)
 		if got := strings.Join(m.writes, " "); len(m.writes) != 7 || strings.Count(got, "repaired") != 1 {
@@ -142,6 +155,7 @@ func TestReconciler(t *testing.T) {
 		if s := m.statuses[k("n1")]; !s.equal(Fine()) || len(m.writes) != 8 {
 			t.Errorf("after a failure n1 was told %+v, writes %v", s, m.writes)
 		}
+		m.mu.Unlock()
 		cancel()
 		<-done
 	})
