@@ -2,6 +2,7 @@ package whatif
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -188,7 +189,7 @@ func (e Expectation) check(a *Answer) []string {
 		if want == "" || want == got {
 			return
 		}
-		s := fmt.Sprintf("%s: want %s, got %s", field, want, cmpOr(got, "nothing"))
+		s := fmt.Sprintf("%s: want %s, got %s", field, want, cmp.Or(got, "nothing"))
 		if share := percent(o.Share); o.Share < 100 {
 			s += " for " + share + " of the requests"
 		}
@@ -225,13 +226,6 @@ func (e Expectation) check(a *Answer) []string {
 	return out
 }
 
-func cmpOr(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
-}
-
 // checkShares compares who answers how many of the requests.
 func (e Expectation) checkShares(a *Answer) []string {
 	got := map[string]float64{}
@@ -263,7 +257,7 @@ func (e Expectation) checkShares(a *Answer) []string {
 	var now []string
 	for i := range a.Outcomes {
 		o := &a.Outcomes[i]
-		s := percent(o.Share) + " " + cmpOr(o.By, string(o.Kind))
+		s := percent(o.Share) + " " + cmp.Or(o.By, string(o.Kind))
 		if o.Kind != Forwarded {
 			s = fmt.Sprintf("%s %s (%d)", percent(o.Share), o.Kind, o.Status)
 			if o.Decided != nil {

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
 )
 
@@ -180,22 +181,13 @@ func (w *World) targets(namespace string) []string {
 			continue
 		}
 		if slices.ContainsFunc(w.pods, func(p *pod) bool {
-			return p.namespace == s.Namespace && p.role != gateway && selects(s.Spec.Selector, p.labels)
+			return p.namespace == s.Namespace && p.role != gateway && mesh.Selects(s.Spec.Selector, p.labels)
 		}) {
 			out = append(out, s.Name+"."+s.Namespace)
 		}
 	}
 	slices.Sort(out)
 	return out
-}
-
-func selects(selector, labels map[string]string) bool {
-	for k, v := range selector {
-		if labels[k] != v {
-			return false
-		}
-	}
-	return true
 }
 
 // Enforced is one policy that a proxy enforces.

@@ -2,16 +2,12 @@ package analyze
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/diag"
-	"github.com/meshctl/meshctl/internal/local/image"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -109,7 +105,7 @@ func (o *Options) running(ctx context.Context, in *gathered) error {
 func (o *Options) paths() ([]string, error) {
 	var out []string
 	for _, p := range o.Paths {
-		listed, err := localResources(p)
+		listed, err := env.ListedResources(p)
 		if err != nil {
 			return nil, err
 		}
@@ -119,38 +115,6 @@ func (o *Options) paths() ([]string, error) {
 		}
 		o.Env.IO.Sayf("%s: the files that meshctl-local.yaml lists; name others to look at them\n", filepath.Clean(p))
 		out = append(out, listed...)
-	}
-	return out, nil
-}
-
-func isFolder(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
-}
-
-// localResources are the files that a folder's mapping file lists; none when
-// there is no such file, or it lists none.
-func localResources(path string) ([]string, error) {
-	if path == "-" || !isFolder(path) {
-		return nil, nil
-	}
-	name := filepath.Join(path, image.FileName)
-	data, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, exit.Dataf("cannot read %s", name).Because(err)
-	}
-	file, ds := image.Parse(name, data)
-	for _, d := range ds {
-		if d.Severity == diag.Error {
-			return nil, exit.Dataf("%s", d.Error()).Try("%s", d.Fix)
-		}
-	}
-	var out []string
-	for _, r := range file.Resources {
-		out = append(out, filepath.Join(path, r))
 	}
 	return out, nil
 }

@@ -71,7 +71,7 @@ func (e *Env) objectsOfFiles(s ObjectSources) ([]*resource.Object, []diag.Diagno
 	}
 	var paths []string
 	for _, p := range s.Paths {
-		listed, err := listedResources(p)
+		listed, err := ListedResources(p)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -140,9 +140,9 @@ func inFile(files map[string]map[resource.Key]*resource.Object, name string) map
 	return found
 }
 
-// listedResources are the files that a folder's mapping file lists; none when
+// ListedResources are the files that a folder's mapping file lists; none when
 // there is no such file, or it lists none.
-func listedResources(path string) ([]string, error) {
+func ListedResources(path string) ([]string, error) {
 	if path == "-" {
 		return nil, nil
 	}
