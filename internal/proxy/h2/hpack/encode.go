@@ -12,7 +12,8 @@ const (
 	MaxTable = 4096
 
 	findSlots = 256 // places of the pair finder
-	seenSlots = 64  // places of the memory for pairs seen once
+	seenSets  = 8   // sets of the memory for pairs seen once,
+	seenWays  = 8   // of so many places each, the last pair first
 )
 
 // Encoder encodes the header blocks of one direction of a connection. Use
@@ -29,7 +30,7 @@ type Encoder struct {
 	update bool   // the peer must be told the table size
 	last   [header.NumIDs]uint32
 	find   []uint32 // hash -> seq; made with the first entry
-	seen   [seenSlots]uint32
+	seen   [seenSets][seenWays]uint32
 }
 
 // NewEncoder makes an encoder with the table size every connection starts with.
@@ -188,15 +189,20 @@ func (e *Encoder) findName(id header.ID, name []byte) uint32 {
 	return 0
 }
 
-// seenBefore reports whether a pair was seen lately, and remembers it.
+// seenBefore reports whether a pair was seen lately, and remembers it. A set has
+// many places: with one place for each hash, two fields of a request that fall on
+// it would push each other out for the whole life of a connection.
 func (e *Encoder) seenBefore(h uint64) bool {
-	p := &e.seen[h>>8%seenSlots]
+	set := &e.seen[h>>8%seenSets]
 	mark := uint32(h>>32) | 1
-	if *p == mark {
-		*p = 0
-		return true
+	for i := range set {
+		if set[i] == mark {
+			set[i] = 0
+			return true
+		}
 	}
-	*p = mark
+	copy(set[1:], set[:])
+	set[0] = mark
 	return false
 }
 
