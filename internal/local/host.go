@@ -95,7 +95,7 @@ func host(p Paths, rep *reporter, parent *os.File) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer release(lock)
 	if err := p.claim(lock); err != nil {
 		return err
 	}

@@ -126,6 +126,13 @@ func (p Paths) acquire() (*os.File, error) {
 	return f, nil
 }
 
+// release gives the lock up. To close the file is not enough: a process that is
+// just being forked has the file too, until its program begins.
+func release(lock *os.File) {
+	_ = unix.Flock(int(lock.Fd()), unix.LOCK_UN)
+	lock.Close()
+}
+
 func (p Paths) claim(lock *os.File) error {
 	if err := lock.Truncate(0); err != nil {
 		return fmt.Errorf("write lock: %w", err)

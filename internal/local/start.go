@@ -112,18 +112,18 @@ func launch(ctx context.Context, p Paths, o Options) (*Mesh, error) {
 	}
 	err = errors.Join(p.sweep(), p.clean(p.lock()), o.Settings.write(p.settings()))
 	if err != nil {
-		lock.Close()
+		release(lock)
 		return nil, err
 	}
 	logFile, err := os.OpenFile(p.Log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		lock.Close()
+		release(lock)
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	defer logFile.Close()
 	reportR, reportW, err := os.Pipe()
 	if err != nil {
-		lock.Close()
+		release(lock)
 		return nil, fmt.Errorf("make pipe: %w", err)
 	}
 	defer reportR.Close()
@@ -137,14 +137,14 @@ func launch(ctx context.Context, p Paths, o Options) (*Mesh, error) {
 	var parentR *os.File
 	if o.Foreground {
 		if parentR, m.parent, err = os.Pipe(); err != nil {
-			lock.Close()
+			release(lock)
 			reportW.Close()
 			return nil, fmt.Errorf("make pipe: %w", err)
 		}
 		cmd.ExtraFiles = append(cmd.ExtraFiles, parentR)
 		cmd.Args = append(cmd.Args, inForeground)
 	}
-	lock.Close()
+	release(lock)
 	err = cmd.Start()
 	reportW.Close()
 	if parentR != nil {

@@ -50,7 +50,7 @@ func Stop(ctx context.Context, name string, patience time.Duration) (Stopped, er
 		}
 		return result, err
 	}
-	defer lock.Close()
+	defer release(lock)
 	result.Cleaned = !result.WasRunning
 	if err := p.sweep(); err != nil {
 		return result, fmt.Errorf("stop mesh: %w", err)
