@@ -35,7 +35,7 @@ type profiled struct {
 }
 
 // profiledPoints are those whose profile is in the report.
-var profiledPoints = []string{"h1-c16", "h1-mtls-in", "grpc-c8m8"}
+var profiledPoints = []string{"h1-c16", "h1-mtls-in", "grpc-c8m8", "grpc-stream"}
 
 // takeProfiles runs each point once against a proxy of its own.
 func (b *bed) takeProfiles(ctx context.Context) ([]profiled, error) {

@@ -241,13 +241,14 @@ func (c *conn) sent(s *stream, n int, cut bool) {
 	}
 }
 
-// write queues content behind its frame header.
+// write queues content behind its frame header. A buffer without room for it is
+// left to the transport, which has larger ones at hand; append would make them.
 func (c *conn) write(b []byte) {
-	if len(b) > copyBelow {
+	buf := c.t.Buffer()
+	if len(b) > copyBelow || len(b) > cap(*buf)-len(*buf) {
 		c.t.Write(b)
 		return
 	}
-	buf := c.t.Buffer()
 	*buf = append(*buf, b...)
 }
 

@@ -2,6 +2,8 @@
 // and receivers which write down every event and every breach of the contract.
 package codectest
 
+import "slices"
+
 // Pipe is a codec.Transport in memory. What is sent gathers in Out.
 type Pipe struct {
 	Out         []byte // sent and not yet taken
@@ -12,8 +14,11 @@ type Pipe struct {
 	Misused     bool   // PauseRead or ResumeRead were nested
 }
 
-// Buffer returns the bytes to be sent.
-func (p *Pipe) Buffer() *[]byte { return &p.Out }
+// Buffer returns the bytes to be sent, with the room that a pooled buffer has.
+func (p *Pipe) Buffer() *[]byte {
+	p.Out = slices.Grow(p.Out, 8<<10)
+	return &p.Out
+}
 
 // Write queues a copy of b.
 func (p *Pipe) Write(b []byte) {
