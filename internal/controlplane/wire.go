@@ -10,6 +10,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/collection"
 	"github.com/meshctl/meshctl/internal/controlplane/derive"
+	"github.com/meshctl/meshctl/internal/controlplane/gatewayapi"
 	"github.com/meshctl/meshctl/internal/controlplane/view"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
 	"github.com/meshctl/meshctl/internal/identity"
@@ -124,3 +125,13 @@ func (cp *ControlPlane) Flush(ctx context.Context) (uint64, error) {
 
 // Mesh is what is derived of the objects, for reading.
 func (cp *ControlPlane) Mesh() *derive.Mesh { return cp.mesh }
+
+// GatewayStatuses are the statuses that objects of the Gateway API, and Ingresses,
+// should have, by the key of the object; collection.Subscribe tells of changes.
+func (cp *ControlPlane) GatewayStatuses() collection.Collection[*gatewayapi.Status] {
+	return cp.mesh.GatewayStatuses
+}
+
+// Deployed takes what runs for Gateways of the Gateway API, from whoever deploys
+// them; GatewayStatuses depend on it.
+func (cp *ControlPlane) Deployed() *collection.Input[*gatewayapi.Deployed] { return cp.inputs.Deployed }

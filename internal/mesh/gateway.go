@@ -4,16 +4,77 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 )
 
-// Gateway opens ports on gateway proxies. Read-only.
-type Gateway = Config[*networking.Gateway]
+// Gateway opens ports on gateway proxies: one of Istio's as it is written, or one
+// listener of a Gateway of the Gateway API. Read-only.
+type Gateway struct {
+	Config[*networking.Gateway]
+	// Listener is set for the Gateway API only.
+	Listener *Listener
+}
 
-// GatewayName is namespace/name, the form in which VirtualServices refer to gateways.
-func GatewayName(g *Gateway) string { return g.Origin.Namespace + "/" + g.Origin.Name }
+// Listener is what a listener of the Gateway API says beside a server of Istio's.
+type Listener struct {
+	// Name is namespace/gateway~listener, by which VirtualServices that are made of
+	// routes refer to it. No name that users write can be like it.
+	Name string
+	// Gateway is namespace/name, by which policies refer to it.
+	Gateway string
+	// Namespace is where the proxies run; the selector looks nowhere else.
+	Namespace string
+	// Field is the path of the listener in its object: spec.listeners[0].
+	Field string
+}
+
+// CollectionKey makes gateways usable in collections.
+func (g *Gateway) CollectionKey() string {
+	if g.Listener != nil {
+		return "listener/" + g.Listener.Name
+	}
+	return g.Config.CollectionKey()
+}
+
+// Equal reports whether content and place are the same.
+func (g *Gateway) Equal(h *Gateway) bool {
+	if g == h {
+		return true
+	}
+	if (g.Listener == nil) != (h.Listener == nil) || g.Listener != nil && *g.Listener != *h.Listener {
+		return false
+	}
+	return g.Config.Equal(&h.Config)
+}
+
+// GatewayName is the form in which VirtualServices refer to gateways:
+// namespace/name, or that of a listener.
+func GatewayName(g *Gateway) string {
+	if g.Listener != nil {
+		return g.Listener.Name
+	}
+	return g.Origin.Namespace + "/" + g.Origin.Name
+}
+
+// PolicyTarget is the form in which policies refer to gateways: namespace/name.
+func (g *Gateway) PolicyTarget() string {
+	if g.Listener != nil {
+		return g.Listener.Gateway
+	}
+	return GatewayName(g)
+}
+
+// ServedBy reports whether proxies with these labels in a namespace serve the gateway.
+func (g *Gateway) ServedBy(namespace string, labels map[string]string) bool {
+	if g.Listener != nil && g.Listener.Namespace != namespace {
+		return false
+	}
+	sel := g.Spec.GetSelector()
+	return len(sel) > 0 && Selects(sel, labels)
+}
 
 // GatewayServer is one server of a Gateway as a gateway proxy sees it. Read-only.
 type GatewayServer struct {
-	Gateway  string // namespace/name
+	Gateway  string // GatewayName
 	Index    int    // in the Gateway's servers
+	Field    string // path in Origin's object: spec.servers[0], spec.listeners[0]
 	Origin   Origin
 	Server   *networking.Server
 	Protocol Protocol
@@ -24,4 +85,6 @@ type GatewayServer struct {
 	// Hosts are the DNS names, each with the namespace that VirtualServices must
 	// be in ("*" for any; "." is resolved).
 	Hosts []HostPattern
+	// Granted: whether the certificates may be of another namespace has been looked at.
+	Granted bool
 }

@@ -67,8 +67,10 @@ func metadataVersion(group string) string {
 
 func kebab(kind string) string {
 	var b strings.Builder
-	for i, r := range kind {
-		if unicode.IsUpper(r) && i > 0 {
+	runes := []rune(kind)
+	for i, r := range runes {
+		// A word begins after a small letter, and with the last capital of an acronym: HTTPRoute.
+		if i > 0 && unicode.IsUpper(r) && (!unicode.IsUpper(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1])) {
 			b.WriteByte('-')
 		}
 		b.WriteRune(unicode.ToLower(r))

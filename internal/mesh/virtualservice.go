@@ -27,17 +27,45 @@ type VirtualService struct {
 	// HTTPIndexes is, for each of Spec.Http, its index in the object that wrote it:
 	// for the paths of findings.
 	HTTPIndexes []int
-	// Hash identifies Spec and HTTPOrigins.
+	// Hash identifies Spec, HTTPOrigins and details.
 	Hash   uint64
 	Fields Fields
+	// Key is set where one object gives several virtual services, or several objects
+	// one: it is the key then.
+	Key string
+	// Consumer: for the clients of one namespace, before what holds for all.
+	Consumer bool
+	// HTTPDetails, TLSDetails and TCPDetails say of each route what its message cannot;
+	// nil for those that are written as VirtualServices.
+	HTTPDetails, TLSDetails, TCPDetails []RouteDetail
+}
+
+// RouteDetail is what a route of the Gateway API says beyond Istio's message.
+type RouteDetail struct {
+	Origin Origin // the object that wrote it
+	Fields Fields // where its fields are; may be nil
+	// Field is the path of the match there (spec.rules[0].matches[1]); Backends that of
+	// the destinations (spec.rules[0].backendRefs).
+	Field, Backends string
+	// PathPrefix holds for this path and those below it, after a slash; it has no slash
+	// at its end. "" leaves the path to the message.
+	PathPrefix string
+	// Unresolved is the weight of the destinations that are not there: their share
+	// of requests gets 500, of connections is closed.
+	Unresolved uint32
 }
 
 // CollectionKey makes virtual services usable in collections.
-func (v *VirtualService) CollectionKey() string { return v.Origin.Key() }
+func (v *VirtualService) CollectionKey() string {
+	if v.Key != "" {
+		return v.Key
+	}
+	return v.Origin.Key()
+}
 
 // Equal compares content and place.
 func (v *VirtualService) Equal(w *VirtualService) bool {
-	return v == w || v.Hash == w.Hash && v.Origin == w.Origin && v.ExportTo.Equal(w.ExportTo) &&
+	return v == w || v.Hash == w.Hash && v.Origin == w.Origin && v.Key == w.Key && v.Consumer == w.Consumer && v.ExportTo.Equal(w.ExportTo) &&
 		slices.Equal(v.Hosts, w.Hosts) && slices.Equal(v.Gateways, w.Gateways)
 }
 
@@ -49,7 +77,7 @@ func (v *VirtualService) AppliesTo(gateway string) bool { return slices.Contains
 func (v *VirtualService) Destinations(visit func(d *networking.Destination, origin Origin, path string)) {
 	visitDestinations(v.Spec, func(d *networking.Destination, part string, route int, path string) {
 		origin := v.Origin
-		if part == "http" && route < len(v.HTTPOrigins) {
+		if part == "http" && route < len(v.HTTPIndexes) {
 			origin, route = v.HTTPOrigins[route], v.HTTPIndexes[route]
 		}
 		visit(d, origin, fmt.Sprintf("spec.%s[%d].%s", part, route, path))
@@ -91,7 +119,7 @@ func FindVirtualServices(all []*VirtualService, host, gateway, clientNamespace s
 		if c := MoreSpecificHost(a.best, b.best); c != 0 {
 			return c
 		}
-		return a.vs.Origin.compare(b.vs.Origin)
+		return CompareVirtualServices(a.vs, b.vs)
 	})
 	var out []*VirtualService
 	for _, f := range found {
@@ -100,6 +128,21 @@ func FindVirtualServices(all []*VirtualService, host, gateway, clientNamespace s
 		}
 	}
 	return out
+}
+
+// CompareVirtualServices is the order in which virtual services of one host
+// compete: what a client's own namespace says goes first, then the older.
+func CompareVirtualServices(a, b *VirtualService) int {
+	if a.Consumer != b.Consumer {
+		if a.Consumer {
+			return -1
+		}
+		return 1
+	}
+	if c := a.Origin.compare(b.Origin); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Key, b.Key)
 }
 
 // SourceLabels are the labels of callers that the object's matches look at.

@@ -83,6 +83,11 @@ var rules = []rule{
 		why:   "what the mesh is does not depend on who looks at it or in which protocol it is told",
 	},
 	{
+		who:  []string{"internal/controlplane/gatewayapi"},
+		only: []string{"internal/resource", "internal/mesh", "internal/diag", istioAPI, protobuf, xxhash, "k8s.io/api/...", "k8s.io/apimachinery/...", "sigs.k8s.io/gateway-api/apis/v1"},
+		why:  "what the Gateway API means is a pure function of objects: neither an engine nor an API server is needed to ask it",
+	},
+	{
 		who:   []string{"internal/controlplane/xdsgen"},
 		never: []string{"internal/controlplane/derive", "internal/controlplane/view", "internal/controlplane/xdsserve", "internal/resource/...", "internal/collection", kube},
 		why:   "pure translation of domain values to Envoy's messages: runs without sources, engine or socket",

@@ -12,6 +12,7 @@ package derive
 
 import (
 	"github.com/meshctl/meshctl/internal/collection"
+	"github.com/meshctl/meshctl/internal/controlplane/gatewayapi"
 	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
@@ -31,12 +32,15 @@ type Inputs struct {
 	byKind map[resource.Kind]*collection.Input[*resource.Object]
 	// Config holds the one mesh config in force.
 	Config *collection.Input[*mesh.MeshConfig]
+	// Deployed is what runs for Gateways of the Gateway API, by namespace/name.
+	Deployed *collection.Input[*gatewayapi.Deployed]
 }
 
 // NewInputs makes an empty input for every kind that derivation reads.
 func NewInputs(g *collection.Graph) *Inputs {
 	in := &Inputs{byKind: map[resource.Kind]*collection.Input[*resource.Object]{}}
 	in.Config = collection.NewInput[*mesh.MeshConfig](g, "MeshConfig")
+	in.Deployed = collection.NewInput[*gatewayapi.Deployed](g, "Deployed")
 	for _, k := range Kinds() {
 		in.byKind[k] = collection.NewInput[*resource.Object](g, k.String())
 	}
@@ -53,6 +57,9 @@ func Kinds() []resource.Kind {
 		resource.KindPeerAuthentication, resource.KindRequestAuthentication,
 		resource.KindAuthorizationPolicy, resource.KindTelemetry,
 		resource.KindEnvoyFilter, resource.KindWasmPlugin, resource.KindTrafficExtension, resource.KindProxyConfig,
+		resource.KindNamespace, resource.KindGatewayClass, resource.KindKubeGateway, resource.KindListenerSet,
+		resource.KindHTTPRoute, resource.KindGRPCRoute, resource.KindTLSRoute, resource.KindTCPRoute,
+		resource.KindReferenceGrant, resource.KindBackendTLSPolicy, resource.KindIngress, resource.KindIngressClass,
 	}
 }
 
@@ -78,6 +85,8 @@ type Mesh struct {
 	Certificates     collection.Collection[*mesh.Certificate]
 	Names            collection.Collection[*Name]
 	Findings         collection.Collection[*Finding]
+	// GatewayStatuses are those that objects of the Gateway API, and Ingresses, should have.
+	GatewayStatuses collection.Collection[*gatewayapi.Status]
 
 	// ServicesByHost finds services by host.
 	ServicesByHost *collection.Index[*mesh.Service]
@@ -98,12 +107,13 @@ func New(g *collection.Graph, s Settings, in *Inputs) *Mesh {
 	names(g, m)
 	resolved := virtualServices(g, m, in)
 	destinationRules(g, m, in)
-	m.Gateways = plain(g, "gateways", in.Of(resource.KindGateway), gatewaySpec)
+	m.Gateways = collection.Derive(g, "gateways", Objects(in.Of(resource.KindGateway)), gatewayOf)
 	m.Sidecars = plain(g, "sidecars", in.Of(resource.KindSidecar), sidecarSpec)
 	m.Authn = plain(g, "peer-authentications", in.Of(resource.KindPeerAuthentication), peerAuthenticationSpec)
 	m.Telemetry = plain(g, "telemetries", in.Of(resource.KindTelemetry), telemetrySpec)
 	guarded := authorization(g, m, in)
 	certificates(g, m, in)
+	gatewayAPI(g, m, in)
 	findings(g, m, in, resolved, guarded)
 	return m
 }

@@ -36,7 +36,13 @@ func plain[M any](g *collection.Graph, name string, in Objects, of func(*resourc
 	return collection.Derive(g, name, in, func(_ *collection.Ctx, o *resource.Object) (*mesh.Config[M], bool) { return of(o) })
 }
 
-func gatewaySpec(o *resource.Object) (*mesh.Gateway, bool) { return configOf[*networking.Gateway](o) }
+func gatewayOf(_ *collection.Ctx, o *resource.Object) (*mesh.Gateway, bool) {
+	c, ok := configOf[*networking.Gateway](o)
+	if !ok {
+		return nil, false
+	}
+	return &mesh.Gateway{Config: *c}, true
+}
 
 func sidecarSpec(o *resource.Object) (*mesh.SidecarConfig, bool) {
 	return configOf[*networking.Sidecar](o)

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -32,11 +33,11 @@ func (p *gatewayPlan) Equal(q *gatewayPlan) bool {
 		slices.Equal(p.keys, q.keys) && slices.Equal(destinationParts(p.destinations), destinationParts(q.destinations))
 }
 
-// gatewaysOf are the Gateways that select a class, in any namespace.
+// gatewaysOf are the Gateways that a class serves, in any namespace.
 func (v *View) gatewaysOf(c *collection.Ctx, class *Class) []*mesh.Gateway {
 	var out []*mesh.Gateway
 	for _, g := range collection.FetchAll(c, v.m.Gateways) {
-		if sel := g.Spec.GetSelector(); len(sel) > 0 && mesh.Selects(sel, class.Labels) {
+		if g.ServedBy(class.Namespace, class.Labels) {
 			out = append(out, g)
 		}
 	}
@@ -108,6 +109,7 @@ func (v *View) gatewayBundles() collection.Collection[*Bundle] {
 		}
 		for _, vs := range in.VirtualServices {
 			b.blame(vs.Origin)
+			b.blame(vs.HTTPOrigins...)
 		}
 		b.guard("gateway listeners", func() {
 			ls, ds := xdsgen.GatewayListeners(in)
@@ -165,8 +167,11 @@ func serversOf(g *mesh.Gateway, services []*mesh.Service, class *Class) []mesh.G
 			continue
 		}
 		gs := mesh.GatewayServer{
-			Gateway: mesh.GatewayName(g), Index: i, Origin: g.Origin, Server: s, Port: port, BindPort: bind,
+			Gateway: mesh.GatewayName(g), Index: i, Field: fmt.Sprintf("spec.servers[%d]", i), Origin: g.Origin, Server: s, Port: port, BindPort: bind,
 			Protocol: mesh.ParseProtocol(s.GetPort().GetProtocol()),
+		}
+		if g.Listener != nil {
+			gs.Field, gs.Granted = g.Listener.Field, true
 		}
 		for _, h := range s.GetHosts() {
 			ns, host, ok := strings.Cut(h, "/")
@@ -195,8 +200,17 @@ func bindPort(port uint32, services []*mesh.Service, class *Class) uint32 {
 	return port
 }
 
+// granted reports whether a certificate is asked for by a server of which it has
+// been looked at that it may.
+func granted(servers []mesh.GatewayServer, name string) bool {
+	return slices.ContainsFunc(servers, func(s mesh.GatewayServer) bool {
+		return s.Granted && slices.Contains(xdsgen.GatewaySecretNames([]mesh.GatewayServer{s}), name)
+	})
+}
+
 // addCertificates adds what the listeners ask for. A gateway gets certificates of
-// its own namespace only: who may run a gateway elsewhere must not read them.
+// its own namespace only, and those that a ReferenceGrant lets it have: who may run
+// a gateway elsewhere must not read them.
 // What it does not get it cannot serve: the server refuses handshakes.
 func (v *View) addCertificates(c *collection.Ctx, b *Bundle, class *Class, servers []mesh.GatewayServer) {
 	for _, name := range xdsgen.GatewaySecretNames(servers) {
@@ -207,7 +221,7 @@ func (v *View) addCertificates(c *collection.Ctx, b *Bundle, class *Class, serve
 		if namespace == "" {
 			namespace = class.Namespace
 		}
-		if namespace != class.Namespace {
+		if namespace != class.Namespace && !granted(servers, name) {
 			b.Findings = append(b.Findings, refusedCertificate(servers, name, "it is in namespace "+namespace+", the gateway in "+class.Namespace))
 			continue
 		}

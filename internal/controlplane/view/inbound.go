@@ -19,7 +19,7 @@ func (v *View) target(c *collection.Ctx, class *Class) mesh.Target {
 	}
 	if class.Type == mesh.Router {
 		for _, g := range v.gatewaysOf(c, class) {
-			t.Gateways = append(t.Gateways, mesh.GatewayName(g))
+			t.Gateways = append(t.Gateways, g.PolicyTarget())
 		}
 	}
 	return t

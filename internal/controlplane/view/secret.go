@@ -23,7 +23,9 @@ func refusedCertificate(servers []mesh.GatewayServer, name, why string) diag.Dia
 	for _, s := range servers {
 		if slices.Contains(xdsgen.GatewaySecretNames([]mesh.GatewayServer{s}), name) {
 			d.Object, d.Pos = s.Origin.Ref(), s.Origin.Pos
-			d.Field = fmt.Sprintf("spec.servers[%d].tls.credentialName", s.Index)
+			if d.Field = s.Field + ".tls.credentialName"; s.Granted {
+				d.Field = s.Field + ".tls.certificateRefs"
+			}
 			break
 		}
 	}

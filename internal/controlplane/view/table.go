@@ -24,7 +24,7 @@ type routeHead struct {
 }
 
 func (h *routeHead) Equal(o *routeHead) bool {
-	return h.Origin.Key() == o.Origin.Key() && h.Origin.Created.Equal(o.Origin.Created) &&
+	return h.CollectionKey() == o.CollectionKey() && h.Consumer == o.Consumer && h.Origin.Key() == o.Origin.Key() && h.Origin.Created.Equal(o.Origin.Created) &&
 		slices.Equal(h.Hosts, o.Hosts) && slices.Equal(h.Gateways, o.Gateways) && h.ExportTo.Equal(o.ExportTo) &&
 		slices.Equal(h.destinations, o.destinations) && slices.Equal(h.sourceLabels, o.sourceLabels) &&
 		h.byCaller == o.byCaller && h.l4 == o.l4
@@ -73,7 +73,7 @@ func newRouteTable(heads []*routeHead) *routeTable {
 		}
 	}
 	for _, hs := range t.byHost {
-		slices.SortFunc(hs, func(a, b *routeHead) int { return order(a.Origin, b.Origin) })
+		slices.SortFunc(hs, func(a, b *routeHead) int { return mesh.CompareVirtualServices(a.VirtualService, b.VirtualService) })
 	}
 	t.sourceLabels = slices.Sorted(maps.Keys(labels))
 	return t

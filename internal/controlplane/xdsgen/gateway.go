@@ -54,7 +54,7 @@ func newGateway(in GatewayInput) *gatewayBuilder {
 		return cmp.Or(compareOrigins(x.Origin, y.Origin), strings.Compare(x.Gateway, y.Gateway), cmp.Compare(x.Index, y.Index))
 	})
 	b.VirtualServices = slices.Clone(in.VirtualServices)
-	slices.SortFunc(b.VirtualServices, func(x, y *mesh.VirtualService) int { return compareOrigins(x.Origin, y.Origin) })
+	slices.SortFunc(b.VirtualServices, mesh.CompareVirtualServices)
 	return b
 }
 

@@ -116,7 +116,7 @@ func newOutbound(in OutboundInput) *outboundBuilder {
 		return cmp.Or(compareOrigins(x.Service.Origin, y.Service.Origin), strings.Compare(x.Service.Host, y.Service.Host), strings.Compare(x.Service.Namespace, y.Service.Namespace))
 	})
 	b.VirtualServices = slices.Clone(in.VirtualServices)
-	slices.SortFunc(b.VirtualServices, func(x, y *mesh.VirtualService) int { return compareOrigins(x.Origin, y.Origin) })
+	slices.SortFunc(b.VirtualServices, mesh.CompareVirtualServices)
 	for _, s := range services {
 		for _, p := range s.Service.Ports {
 			b.plan(s, p)

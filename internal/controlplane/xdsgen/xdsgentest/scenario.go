@@ -130,7 +130,7 @@ func (s *Scenario) add(text string) error {
 		return err
 	case "Gateway":
 		o.Group = "networking.istio.io"
-		g := &mesh.Gateway{Origin: o, Spec: &networking.Gateway{}}
+		g := &mesh.Gateway{Config: mesh.Config[*networking.Gateway]{Origin: o, Spec: &networking.Gateway{}}}
 		s.Gateways = append(s.Gateways, g)
 		return into(g.Spec)
 	case "Sidecar":
