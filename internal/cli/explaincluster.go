@@ -4,11 +4,17 @@ import (
 	"errors"
 
 	"github.com/meshctl/meshctl/internal/cli/exit"
+	"github.com/meshctl/meshctl/internal/clustermesh"
 	"github.com/meshctl/meshctl/internal/kube"
 )
 
 // explainCluster knows the errors between us and a Kubernetes cluster.
 func explainCluster(err error) error {
+	var none *clustermesh.NoControlPlaneError
+	if errors.As(err, &none) {
+		return exit.New(exit.Unreachable, "%v", none).
+			Try("meshctl install").Try("name its namespace with --istioNamespace, if it is in another than %s", none.Namespace)
+	}
 	var k *kube.Error
 	if !errors.As(err, &k) {
 		return nil

@@ -63,7 +63,7 @@ var rules = []rule{
 		why:   "what users write is read and checked before anybody decides what it means",
 	},
 	{
-		who: []string{anything}, except: []string{"internal/resource/source/kube/...", "internal/kube", "internal/install", "internal/meshd", "internal/cli/..."},
+		who: []string{anything}, except: []string{"internal/resource/source/kube/...", "internal/kube", "internal/clustermesh", "internal/install", "internal/meshd", "internal/cli/..."},
 		never: []string{"k8s.io/client-go/..."},
 		why:   "who talks to a cluster says so here: everything else works without one",
 	},

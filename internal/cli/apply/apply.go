@@ -71,7 +71,7 @@ func Run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	m, err := o.Env.Mesh(ctx)
+	m, err := o.Env.Local(ctx)
 	if err != nil {
 		return err
 	}

@@ -23,9 +23,9 @@ type ObjectSources struct {
 	UseMesh bool
 }
 
-// Objects reads all objects of files and of the running mesh. Findings are those
-// of the files; an object with an error is left out. It is an error when there is
-// nothing to look at.
+// Objects reads all objects of files and of the running mesh. Findings are those of
+// the files, and what could not be read of a cluster; an object with an error is left
+// out. It is an error when there is nothing to look at.
 func (e *Env) Objects(ctx context.Context, s ObjectSources) ([]*resource.Object, []diag.Diagnostic, error) {
 	written, findings, err := e.objectsOfFiles(s)
 	if err != nil {
@@ -37,18 +37,40 @@ func (e *Env) Objects(ctx context.Context, s ObjectSources) ([]*resource.Object,
 		}
 		return written, findings, nil
 	}
-	m, err := e.Mesh(ctx)
-	switch {
-	case err != nil && len(s.Paths) > 0 && e.Settings.Context == "":
-		return written, findings, nil
-	case err != nil:
-		return nil, nil, err
+	if len(s.Paths) > 0 {
+		_, running, found, err := e.Beneath(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		return merge(running, written), append(findings, found...), nil
 	}
-	running, err := m.Objects(ctx)
+	m, err := e.Mesh(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	return merge(running, written), findings, nil
+	return m.Read(ctx)
+}
+
+// Beneath reads what runs, for commands that look at files on top of it. Where none
+// was asked for by name and none can be read, that is said, unless there is none, and
+// the mesh is nil.
+func (e *Env) Beneath(ctx context.Context) (*Mesh, []*resource.Object, []diag.Diagnostic, error) {
+	m, err := e.Mesh(ctx)
+	none := exit.CodeOf(err) == exit.Unreachable
+	var objects []*resource.Object
+	var found []diag.Diagnostic
+	if err == nil {
+		objects, found, err = m.Read(ctx)
+	}
+	switch {
+	case err == nil:
+		return m, objects, found, nil
+	case e.Settings.Context != "" || ctx.Err() != nil:
+		return nil, nil, nil, err
+	case !none:
+		e.IO.Sayf("the files alone, for what runs cannot be read (--use-kube=false does not try): %v\n", err)
+	}
+	return nil, nil, nil, nil
 }
 
 func merge(under, over []*resource.Object) []*resource.Object {
@@ -100,12 +122,12 @@ func (e *Env) objectsOfFiles(s ObjectSources) ([]*resource.Object, []diag.Diagno
 	return objects, findings, nil
 }
 
-// Objects reads all objects of the mesh, each with the place where its file has it;
-// with the places of its fields, too, while the file still says the same.
-func (m *Mesh) Objects(ctx context.Context) ([]*resource.Object, error) {
-	all, err := m.API.Objects(ctx, "", "", "", "")
+// read reads all objects of the mesh, each with the place where its file has it; with
+// the places of its fields, too, while the file still says the same.
+func (l *Local) read(ctx context.Context) ([]*resource.Object, []diag.Diagnostic, error) {
+	all, err := l.API.Objects(ctx, "", "", "", "")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	files := map[string]map[resource.Key]*resource.Object{}
 	out := make([]*resource.Object, 0, len(all))
@@ -121,7 +143,7 @@ func (m *Mesh) Objects(ctx context.Context) ([]*resource.Object, error) {
 			out = append(out, &placed)
 		}
 	}
-	return out, nil
+	return out, nil, nil
 }
 
 // inFile are the objects of a file that can be read here; read once.

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meshctl/meshctl/internal/cli/exit"
-	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/whatif"
 )
 
@@ -23,20 +22,14 @@ func (w *WorldFlags) Add(cmd *cobra.Command) {
 	f.BoolVarP(&w.Recursive, "recursive", "R", true, "look into the folders below, too")
 }
 
-// World derives the mesh that a command asks about. Errors in files are said: the
-// answer is about the rest.
+// World derives the mesh that a command asks about. Errors in files, and what could
+// not be read of a cluster, are said: the answer is about the rest.
 func (e *Env) World(ctx context.Context, f WorldFlags) (*whatif.World, error) {
 	objects, findings, err := e.Objects(ctx, f.ObjectSources)
 	if err != nil {
 		return nil, err
 	}
-	var wrong []diag.Diagnostic
-	for _, d := range findings {
-		if d.Severity == diag.Error {
-			wrong = append(wrong, d)
-		}
-	}
-	e.SayFindings(wrong)
+	e.SayFindings(unread(findings))
 	return whatif.New(ctx, whatif.Input{Objects: objects})
 }
 

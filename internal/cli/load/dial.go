@@ -17,7 +17,7 @@ import (
 
 // podDialer connects from inside a pod, and resolves names as the pod does.
 type podDialer struct {
-	mesh   *env.Mesh
+	mesh   *env.Local
 	pod    string // namespace/name
 	server string // ip:port of the pod's name server
 	search []string
@@ -28,7 +28,7 @@ type podDialer struct {
 }
 
 // newPodDialer reads the pod's resolv.conf(5).
-func newPodDialer(ctx context.Context, m *env.Mesh, pod api.Pod) (*podDialer, error) {
+func newPodDialer(ctx context.Context, m *env.Local, pod api.Pod) (*podDialer, error) {
 	d := &podDialer{mesh: m, pod: pod.Namespace + "/" + pod.Name, ndots: 1, known: map[string][]netip.Addr{}}
 	res, err := m.Exec(ctx, pod.Namespace, pod.Name, api.ExecRequest{Command: []string{"cat", "/etc/resolv.conf"}})
 	if err != nil || res.ExitCode != 0 {

@@ -152,11 +152,11 @@ func (o *Options) readTLS(t texts) error {
 // Run does it.
 func Run(ctx context.Context, o *Options) error {
 	if o.From != "" {
-		m, err := o.Env.Mesh(ctx)
+		m, err := o.Env.Local(ctx)
 		if err != nil {
 			return err
 		}
-		pod, err := o.Env.FindPod(ctx, m, o.From)
+		pod, err := o.Env.FindPod(ctx, m.Any(), o.From)
 		if err != nil {
 			return err
 		}

@@ -6,19 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/proxyconfig/dump"
+	"github.com/meshctl/meshctl/internal/kube"
 	"github.com/meshctl/meshctl/internal/local/api"
 )
 
@@ -104,11 +102,7 @@ func (t *Target) proxies(ctx context.Context) ([]proxy, error) {
 		if p.Proxy == "none" {
 			return nil, exit.Failuref("pod %s has no proxy", name).Try("meshctl get pods -o wide")
 		}
-		id, address := p.Namespace+"/"+p.Name, net.JoinHostPort("127.0.0.1", strconv.Itoa(t.AdminPort))
-		out = append(out, proxy{name: name, http: &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-			DisableKeepAlives: true,
-			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return m.Dial(ctx, id, address) },
-		}}})
+		out = append(out, proxy{name: name, http: m.HTTP(p, t.AdminPort)})
 	}
 	return out, nil
 }
@@ -149,6 +143,10 @@ func (p proxy) call(ctx context.Context, method, path string) ([]byte, error) {
 		return nil, fmt.Errorf("ask the proxy of %s: %w", p.name, err)
 	}
 	resp, err := p.http.Do(req)
+	var cluster *kube.Error
+	if errors.As(err, &cluster) {
+		return nil, cluster // it is not the proxy that does not answer
+	}
 	if err != nil {
 		return nil, exit.New(exit.Unreachable, "the proxy of %s does not answer", p.name).Because(rootOf(err)).Try("meshctl logs %s -c istio-proxy", p.name)
 	}

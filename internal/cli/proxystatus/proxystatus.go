@@ -12,6 +12,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
+	"github.com/meshctl/meshctl/internal/localmesh/meshapi"
 )
 
 // Options of the command.
@@ -77,7 +78,7 @@ func Run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	all, err := collect(ctx, m)
+	all, err := o.collect(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -102,12 +103,8 @@ func Run(ctx context.Context, o *Options) error {
 }
 
 // collect joins sessions with the pods that should have one.
-func collect(ctx context.Context, m *env.Mesh) ([]proxy, error) {
-	sessions, err := m.API.Sessions(ctx)
-	if err != nil {
-		return nil, err
-	}
-	info, err := m.API.Info(ctx)
+func (o *Options) collect(ctx context.Context, m *env.Mesh) ([]proxy, error) {
+	instances, err := m.API.Instances(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -115,15 +112,23 @@ func collect(ctx context.Context, m *env.Mesh) ([]proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	cluster := "local:" + m.Name
 	var out []proxy
 	seen := map[string]bool{}
-	for _, s := range sessions {
-		p := proxy{Cluster: cluster, Istiod: info.Instance, Connected: true, Session: &s}
-		p.Name, p.Namespace = nodeName(s.Node)
-		seen[p.fullName()] = true
-		out = append(out, p)
+	for _, i := range instances {
+		if i.Problem != nil {
+			o.Env.IO.Sayf("control plane %s does not answer, its proxies are missing here: %v\n", i.Name, i.Problem)
+		}
+		for _, s := range i.Sessions {
+			p := proxy{Cluster: i.Cluster, Istiod: i.Name, Connected: true, Session: &s}
+			p.Name, p.Namespace = nodeName(s.Node)
+			seen[p.fullName()] = true
+			out = append(out, p)
+		}
 	}
+	if slices.ContainsFunc(instances, func(i meshapi.Instance) bool { return i.Problem != nil }) {
+		pods = nil // who is not in the list may be connected to one that did not answer
+	}
+	cluster := instances[0].Cluster
 	for _, pod := range pods {
 		p := proxy{Name: pod.Name, Namespace: pod.Namespace, Cluster: cluster}
 		if pod.Proxy != "none" && !seen[p.fullName()] && pod.Phase == "Running" {

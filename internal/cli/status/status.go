@@ -51,9 +51,9 @@ mesh.`,
 
 // Run does it.
 func Run(ctx context.Context, o *Options) error {
-	open := o.Env.Mesh
+	open := o.Env.Local
 	if o.Name != "" {
-		open = func(ctx context.Context) (*env.Mesh, error) { return env.Open(ctx, o.Name) }
+		open = func(ctx context.Context) (*env.Local, error) { return env.Open(ctx, o.Name) }
 	}
 	m, err := open(ctx)
 	if err != nil {
@@ -63,7 +63,7 @@ func Run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	s.Diagnostics = append(s.Diagnostics, m.Wrong(ctx)...)
+	s.Diagnostics = append(s.Diagnostics, m.Any().Wrong(ctx)...)
 	if o.Format.IsStructured() {
 		err = o.Env.IO.Print(o.Format, stdio.Document{Value: s})
 	} else {

@@ -36,7 +36,7 @@ type virtualService struct {
 // entryPoints are the published URLs, with host and first path of each virtual
 // service that is bound to a gateway. Where the control plane does not answer,
 // the URLs alone.
-func entryPoints(ctx context.Context, m *env.Mesh, status api.Status) []entry {
+func entryPoints(ctx context.Context, m *env.Local, status api.Status) []entry {
 	var web []api.Publication
 	for _, p := range status.Publications {
 		if p.URL != "" && p.Error == "" {

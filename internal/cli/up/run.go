@@ -13,7 +13,6 @@ import (
 	"github.com/meshctl/meshctl/internal/local"
 	"github.com/meshctl/meshctl/internal/local/api"
 	"github.com/meshctl/meshctl/internal/local/network"
-	"github.com/meshctl/meshctl/internal/localmesh/meshapi"
 )
 
 // Run does it.
@@ -42,7 +41,7 @@ func Run(ctx context.Context, o *Options) error {
 	if m == nil {
 		return err
 	}
-	return o.report(ctx, &env.Mesh{Mesh: m, Name: o.Name, API: meshapi.New(m.HTTP())}, status, err)
+	return o.report(ctx, env.NewLocal(m, o.Name), status, err)
 }
 
 // foreground stays until the user ends it.
@@ -88,7 +87,7 @@ func (o *Options) already(ctx context.Context, s local.Settings) error {
 const settle = 5 * time.Second
 
 // report prints what there is now, and what is missing.
-func (o *Options) report(ctx context.Context, m *env.Mesh, status api.Status, err error) error {
+func (o *Options) report(ctx context.Context, m *env.Local, status api.Status, err error) error {
 	var late *local.NotReadyError
 	if err != nil && !errors.As(err, &late) {
 		return err
@@ -98,7 +97,7 @@ func (o *Options) report(ctx context.Context, m *env.Mesh, status api.Status, er
 		// the first request is sent. Those that do not answer in time show in ps.
 		_ = m.API.Wait(ctx, settle)
 	}
-	o.sayFindings(slices.Concat(status.Diagnostics, m.Wrong(ctx)))
+	o.sayFindings(slices.Concat(status.Diagnostics, m.Any().Wrong(ctx)))
 	printSummary(ctx, o.Env, m, status)
 	if late != nil {
 		e := exit.New(exit.Timeout, "mesh %q runs, but not everything in it is ready after %s", o.Name, late.Timeout)

@@ -12,7 +12,7 @@ import (
 )
 
 // printSummary prints where the mesh is reached and what to try next.
-func printSummary(ctx context.Context, e *env.Env, m *env.Mesh, status api.Status) {
+func printSummary(ctx context.Context, e *env.Env, m *env.Local, status api.Status) {
 	io := e.IO
 	io.Printf("\n")
 	entries := entryPoints(ctx, m, status)

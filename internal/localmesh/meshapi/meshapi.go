@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
@@ -95,6 +96,18 @@ type Info struct {
 	Discovery   string    `json:"discovery"`
 	Instance    string    `json:"instance"` // as ps shows it
 	Sources     []string  `json:"sources"`
+}
+
+// Instance is one process of the control plane, with the proxies connected to it.
+type Instance struct {
+	Name       string             `json:"name"` // as ps shows it
+	Namespace  string             `json:"namespace,omitempty"`
+	Revision   string             `json:"revision,omitempty"`
+	Version    string             `json:"version,omitempty"`
+	APIVersion string             `json:"apiVersion,omitempty"`
+	Cluster    string             `json:"cluster"` // where proxies are that name no cluster
+	Sessions   []xdsserve.Session `json:"sessions,omitempty"`
+	Problem    error              `json:"-"` // why it could not be asked; what is above is what was learned without it
 }
 
 // Error is an answer that is not a success.
@@ -195,6 +208,22 @@ func (c *Client) Sessions(ctx context.Context) ([]xdsserve.Session, error) {
 // Wait returns when every connected proxy has acknowledged what is applied.
 func (c *Client) Wait(ctx context.Context, timeout time.Duration) error {
 	return c.call(ctx, http.MethodPost, PathWait, url.Values{"timeout": {timeout.String()}}, nil, nil)
+}
+
+// Instances is the one process that a local mesh has.
+func (c *Client) Instances(ctx context.Context) ([]Instance, error) {
+	info, err := c.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := c.Sessions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []Instance{{
+		Name: info.Instance, Version: info.Version, APIVersion: info.APIVersion,
+		Cluster: "local:" + strings.TrimPrefix(info.Instance, "istiod-"), Sessions: sessions,
+	}}, nil
 }
 
 // Info describes the control plane.

@@ -1,0 +1,73 @@
+package clustermesh
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
+)
+
+// syncStatus is an element of /debug/syncz. Istio's control plane gives the nonces
+// that were sent and acknowledged; meshctl's own gives its sessions, too.
+type syncStatus struct {
+	xdsserve.Session
+
+	ClusterID    string `json:"cluster_id"`
+	Proxy        string `json:"proxy"` // pod.namespace
+	ProxyType    string `json:"proxy_type"`
+	IstioVersion string `json:"istio_version"`
+	ProxyVersion string `json:"proxy_version"`
+
+	ClusterSent          string `json:"cluster_sent"`
+	ClusterAcked         string `json:"cluster_acked"`
+	ListenerSent         string `json:"listener_sent"`
+	ListenerAcked        string `json:"listener_acked"`
+	RouteSent            string `json:"route_sent"`
+	RouteAcked           string `json:"route_acked"`
+	EndpointSent         string `json:"endpoint_sent"`
+	EndpointAcked        string `json:"endpoint_acked"`
+	ExtensionConfigSent  string `json:"extensionconfig_sent"`
+	ExtensionConfigAcked string `json:"extensionconfig_acked"`
+}
+
+// ParseSync reads /debug/syncz of any control plane.
+func ParseSync(body []byte) ([]xdsserve.Session, error) {
+	var all []syncStatus
+	if err := json.Unmarshal(body, &all); err != nil {
+		return nil, fmt.Errorf("read /debug/syncz: %w", err)
+	}
+	out := make([]xdsserve.Session, 0, len(all))
+	for _, s := range all {
+		out = append(out, s.session())
+	}
+	return out, nil
+}
+
+func (s *syncStatus) session() xdsserve.Session {
+	x := s.Session
+	if x.Node == "" {
+		x.Node = s.ProxyType + "~~" + s.Proxy + "~"
+	}
+	if x.Version == "" {
+		x.Version = s.IstioVersion
+	}
+	if x.Version == "" {
+		x.Version = s.ProxyVersion
+	}
+	if len(x.Types) > 0 {
+		return x
+	}
+	for _, t := range []struct{ url, short, sent, acked string }{
+		{"type.googleapis.com/envoy.config.cluster.v3.Cluster", "cds", s.ClusterSent, s.ClusterAcked},
+		{"type.googleapis.com/envoy.config.listener.v3.Listener", "lds", s.ListenerSent, s.ListenerAcked},
+		{"type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment", "eds", s.EndpointSent, s.EndpointAcked},
+		{"type.googleapis.com/envoy.config.route.v3.RouteConfiguration", "rds", s.RouteSent, s.RouteAcked},
+		{"type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", "ecds", s.ExtensionConfigSent, s.ExtensionConfigAcked},
+	} {
+		x.Types = append(x.Types, xdsserve.TypeStatus{
+			TypeURL: t.url, Short: t.short, Stale: t.sent != t.acked,
+			Sent: xdsserve.Delivery{Nonce: t.sent}, Acked: xdsserve.Delivery{Nonce: t.acked},
+		})
+	}
+	return x
+}
