@@ -27,6 +27,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/controlplane"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
+	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/identity"
 	"github.com/meshctl/meshctl/internal/resource"
 )
@@ -434,6 +435,46 @@ func TestOneMistakeIsOneFinding(t *testing.T) {
 	p.connect(node("a.other", "sidecar", false, nil))
 	if ds := p.cp.Diagnostics(); len(ds) != 1 || ds[0].Code != "IST0101" {
 		t.Errorf("diagnostics: %v", ds)
+	}
+}
+
+// What proxies refuse is a finding at the object that it came from, one for all
+// proxies, and gone when they take what replaces it.
+func TestRefusalIsAFinding(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{})
+	p.apply(shop)
+	var proxies []*proxy
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		proxies = append(proxies, p.connect(node(name+".shop", "sidecar", true, nil)))
+	}
+	say := func(why string) {
+		for _, x := range proxies {
+			x.mu.Lock()
+			x.refuse = map[string]string{xdsserve.TypeVirtualHost: why}
+			x.mu.Unlock()
+		}
+	}
+	say("timeout: too long")
+	objects, _ := resource.Decode("test.yaml", []byte(timeout(1)), resource.Options{})
+	p.cp.Sink().Apply("test", objects, nil)
+	gen, err := p.cp.Flush(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused *xdsserve.RefusedError
+	if err := p.cp.Server().Ledger().Wait(t.Context(), gen); !errors.As(err, &refused) {
+		t.Fatalf("wait: %v", err)
+	}
+	ds := p.cp.RefusalFindings()
+	if len(ds) != 1 || ds[0].Object.String() != "VirtualService shop/reviews" || ds[0].Pos.Line != 2 || ds[0].Severity != diag.Error ||
+		ds[0].Message != "the proxies of a.shop, b.shop, c.shop and 2 more refused what this became: timeout: too long" {
+		t.Errorf("findings: %+v", ds)
+	}
+	say("")
+	p.apply(timeout(2))
+	if ds := p.cp.RefusalFindings(); len(ds) != 0 {
+		t.Errorf("findings: %+v", ds)
 	}
 }
 

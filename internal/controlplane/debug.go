@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/meshctl/meshctl/internal/collection"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
 	"github.com/meshctl/meshctl/internal/diag"
-	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -118,33 +116,4 @@ func (cp *ControlPlane) Resources(id, typeURL string) (*xdsserve.Set, error) {
 		return nil, fmt.Errorf("proxy %q is not connected", id)
 	}
 	return w.Current().Set(typeURL), nil
-}
-
-// Refused is a resource that a proxy did not take, with whom to blame.
-type Refused struct {
-	Node    string
-	TypeURL string
-	Name    string // "" when the proxy did not say
-	Reason  string
-	Origins []mesh.Origin
-}
-
-// Refusals returns what proxies refuse at present, for the status of objects.
-func (cp *ControlPlane) Refusals() []Refused {
-	var out []Refused
-	blame := sync.OnceValue(cp.view.Blame) // large, and seldom needed
-	for _, s := range cp.server.Ledger().Sessions() {
-		for _, t := range s.Types {
-			if t.Refusal == nil {
-				continue
-			}
-			if len(t.Refusal.Names) == 0 {
-				out = append(out, Refused{Node: s.Node, TypeURL: t.TypeURL, Reason: t.Refusal.Text})
-			}
-			for _, n := range t.Refusal.Names {
-				out = append(out, Refused{s.Node, t.TypeURL, n, t.Refusal.Text, blame()(t.TypeURL, n, "")})
-			}
-		}
-	}
-	return out
 }

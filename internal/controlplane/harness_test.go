@@ -14,6 +14,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -97,6 +98,7 @@ type proxy struct {
 	node *corev3.Node
 
 	mu        sync.Mutex
+	refuse    map[string]string            // type -> why nothing of it is taken
 	resources map[string]map[string][]byte // type, name
 	sent      []string                     // "type name" of every resource and removal received, in order
 	bytes     int
@@ -199,7 +201,13 @@ func (x *proxy) run(s discoveryv3.AggregatedDiscoveryService_DeltaAggregatedReso
 			return
 		}
 		x.take(resp)
-		if err := s.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: resp.TypeUrl, ResponseNonce: resp.Nonce}); err != nil && !errors.Is(err, io.EOF) {
+		req := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resp.TypeUrl, ResponseNonce: resp.Nonce}
+		x.mu.Lock()
+		if why := x.refuse[resp.TypeUrl]; why != "" {
+			req.ErrorDetail = &rpcstatus.Status{Message: why}
+		}
+		x.mu.Unlock()
+		if err := s.Send(req); err != nil && !errors.Is(err, io.EOF) {
 			return
 		}
 	}

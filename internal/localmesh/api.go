@@ -25,11 +25,8 @@ func (d *daemon) handlers() {
 	h("POST "+meshapi.PathDelete, answer(d.remove))
 	h("GET "+meshapi.PathObjects, answer(d.list))
 	h("GET "+meshapi.PathDiagnostics, answer(func(*http.Request) (any, error) {
-		ds := d.cp.Diagnostics()
-		if ds == nil {
-			ds = []diag.Diagnostic{}
-		}
-		return ds, nil
+		ds := append([]diag.Diagnostic{}, d.cp.Diagnostics()...) // never null
+		return append(ds, d.cp.RefusalFindings()...), nil
 	}))
 	h("GET "+meshapi.PathSessions, answer(func(*http.Request) (any, error) { return d.cp.Server().Ledger().Sessions(), nil }))
 	h("POST "+meshapi.PathWait, answer(d.wait))
