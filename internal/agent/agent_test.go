@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/meshctl/meshctl/internal/identity"
 )
 
 func env(kv map[string]string) func(string) string { return func(k string) string { return kv[k] } }
@@ -107,19 +110,24 @@ func TestDownwardAPIFiles(t *testing.T) {
 }
 
 type plane struct {
+	lasting lasting
 	ready   bool
 	drained bool
 	conns   int
 }
 
 func (p *plane) Ready() (bool, string) {
-	if p.ready {
-		return true, ""
-	}
-	return false, "no clusters yet"
+	return p.lasting.ask(func() (bool, string) {
+		if p.ready {
+			return true, ""
+		}
+		return false, "no clusters yet"
+	})
 }
-func (p *plane) Drain(bool)       { p.drained = true }
-func (p *plane) Connections() int { return p.conns }
+func (p *plane) Run(context.Context) error            { return nil }
+func (p *plane) SetWorkload(*identity.Workload) error { return nil }
+func (p *plane) Drain(bool)                           { p.drained = true }
+func (p *plane) Connections() int                     { return p.conns }
 func (p *plane) WriteMetrics(w io.Writer) error {
 	_, err := fmt.Fprintln(w, "proxy_metric 1")
 	return err

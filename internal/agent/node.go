@@ -34,7 +34,10 @@ func (s Settings) Node() (*corev3.Node, error) {
 		"CLUSTER_ID": s.Cluster, "MESH_ID": s.MeshID, "NODE_NAME": s.NodeName,
 		"INTERCEPTION_MODE": s.Interception, "APP_CONTAINERS": s.AppContainers,
 		"ISTIO_VERSION": s.Version, "LABELS": s.Labels, "ANNOTATIONS": s.Annotations,
-		"MESHCTL_NATIVE": "1", "PROXY_CONFIG": map[string]any{},
+		"PROXY_CONFIG": map[string]any{},
+	}
+	if s.DataPlane != planeEnvoy {
+		m["MESHCTL_NATIVE"] = "1"
 	}
 	if len(s.ProxyConfig) > 0 {
 		m["PROXY_CONFIG"] = s.ProxyConfig

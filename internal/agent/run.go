@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -22,7 +21,6 @@ import (
 	"github.com/meshctl/meshctl/internal/agent/dns"
 	"github.com/meshctl/meshctl/internal/identity"
 	"github.com/meshctl/meshctl/internal/nametable"
-	"github.com/meshctl/meshctl/internal/proxy"
 	"github.com/meshctl/meshctl/internal/proxy/admin"
 )
 
@@ -104,14 +102,9 @@ func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (
 	d.keeper = keeper
 
 	names := dns.New(dns.Options{Addr: s.DNSAddr, Domain: s.Domain, Upstreams: s.DNSUpstream, Control: d.control, Logger: log.With("component", "dns")})
-	plane, err := proxy.New(proxy.Options{
-		Workers: s.Concurrency, Mark: s.Mark, LoopbackSource: s.loopbackSource(), Logger: log, Version: s.Version, Node: node, Self: s.Peer(), Admin: s.AdminAddr, Levels: levels, Quit: quit,
-		Names: names.Update, Resolver: resolver(s),
-		Dial:    func(context.Context) (grpc.ClientConnInterface, error) { return d.dial(s.Discovery) },
-		Context: d.credentials,
-	})
+	plane, err := newDataPlane(s, surroundings{node: node, discovery: d, names: names, log: log, levels: levels, quit: quit})
 	if err != nil {
-		return nil, fmt.Errorf("make proxy: %w", err)
+		return nil, err
 	}
 	keeper.OnChange(func(w *identity.Workload) {
 		if err := plane.SetWorkload(w); err != nil {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/meshctl/meshctl/internal/agent/envoy"
 )
 
 // Settings are what a sidecar is told by its environment. The names are those
@@ -40,6 +42,13 @@ type Settings struct {
 	TokenFile    string
 	RootCertFile string
 	CertTTL      time.Duration
+
+	// DataPlane is native or envoy. For an Envoy: EnvoyProgram is its path, "" where
+	// images or PATH have it; EnvoyDir a folder for its files, "" a temporary one.
+	DataPlane              string
+	EnvoyProgram, EnvoyDir string
+	// Stats of Envoy's own that are kept beside the usual ones.
+	Stats envoy.Stats
 
 	Concurrency int
 	Mark        int // socket mark that exempts the proxy from capture; 0: none
@@ -80,6 +89,11 @@ type proxyConfig struct {
 	ProxyAdminPort           int               `json:"proxyAdminPort"`
 	StatusPort               int               `json:"statusPort"`
 	ProxyMetadata            map[string]string `json:"proxyMetadata"`
+	ProxyStatsMatcher        struct {
+		InclusionPrefixes []string `json:"inclusionPrefixes"`
+		InclusionSuffixes []string `json:"inclusionSuffixes"`
+		InclusionRegexps  []string `json:"inclusionRegexps"`
+	} `json:"proxyStatsMatcher"`
 }
 
 // LoadSettings reads the environment by getenv. args are the program's
@@ -87,7 +101,7 @@ type proxyConfig struct {
 func LoadSettings(args []string, getenv func(string) string, readFile func(string) ([]byte, error)) (Settings, error) {
 	s := Settings{
 		CertTTL: 24 * time.Hour, DrainDuration: 5 * time.Second, MinimumDrain: 5 * time.Second,
-		Concurrency: min(2, runtime.NumCPU()), TrustDomain: "cluster.local", Interception: "REDIRECT",
+		Concurrency: min(2, runtime.NumCPU()), TrustDomain: "cluster.local", Interception: "REDIRECT", DataPlane: planeNative,
 		AdminAddr:      netip.MustParseAddrPort("127.0.0.1:15000"),
 		StatusAddr:     netip.MustParseAddrPort("0.0.0.0:15020"),
 		HealthAddr:     netip.MustParseAddrPort("0.0.0.0:15021"),
@@ -196,6 +210,8 @@ func (l *loader) config() {
 		}
 	}
 	l.duration(&s.DrainDuration, "PROXY_CONFIG: terminationDrainDuration", c.TerminationDrainDuration)
+	m := c.ProxyStatsMatcher
+	s.Stats = envoy.Stats{Prefixes: m.InclusionPrefixes, Suffixes: m.InclusionSuffixes, Regexps: m.InclusionRegexps}
 	port := func(dst *netip.AddrPort, name string, p int) {
 		switch {
 		case p == 0:
@@ -304,6 +320,23 @@ func (l *loader) identity() {
 func (l *loader) behaviour() {
 	s := l.s
 	l.str(&s.Discovery, "MESH_DISCOVERY_ADDRESS")
+	l.str(&s.DataPlane, "MESH_DATAPLANE")
+	if s.DataPlane != planeNative && s.DataPlane != planeEnvoy {
+		l.fail("MESH_DATAPLANE: %q is not %s or %s", s.DataPlane, planeNative, planeEnvoy)
+	}
+	for annotation, list := range map[string]*[]string{
+		"sidecar.istio.io/statsInclusionPrefixes": &s.Stats.Prefixes,
+		"sidecar.istio.io/statsInclusionSuffixes": &s.Stats.Suffixes,
+		"sidecar.istio.io/statsInclusionRegexps":  &s.Stats.Regexps,
+	} {
+		for v := range strings.SplitSeq(s.Annotations[annotation], ",") {
+			if v != "" {
+				*list = append(*list, v)
+			}
+		}
+	}
+	l.str(&s.EnvoyProgram, "MESH_ENVOY")
+	l.str(&s.EnvoyDir, "MESH_ENVOY_DIR")
 	l.duration(&s.CertTTL, "SECRET_TTL", l.getenv("SECRET_TTL"))
 	l.integer(&s.Mark, "MESH_SO_MARK", 0, 1<<31-1)
 	l.integer(&s.Concurrency, "MESH_CONCURRENCY", 1, 256)

@@ -16,19 +16,6 @@ import (
 	"time"
 )
 
-// DataPlane is what the agent needs of the proxy it accompanies.
-type DataPlane interface {
-	// Ready reports whether traffic can be served, and why not.
-	Ready() (ok bool, why string)
-	// Drain stops accepting and ends connections gracefully; inboundOnly leaves
-	// outbound listeners alone.
-	Drain(inboundOnly bool)
-	// Connections is the number of downstream connections.
-	Connections() int
-	// WriteMetrics writes Prometheus text (version 0.0.4).
-	WriteMetrics(w io.Writer) error
-}
-
 // Status serves readiness and metrics: 15021, 15020 and 15090.
 type Status struct {
 	Settings Settings
@@ -43,26 +30,17 @@ type Status struct {
 
 	terminating atomic.Bool
 	drained     atomic.Bool // by request
-	wasReady    atomic.Bool
 }
 
 // Terminating makes readiness fail from now on.
 func (s *Status) Terminating() { s.terminating.Store(true) }
 
-// Ready tells whether the pod may get traffic. Once ready it stays so until it terminates:
-// an absent control plane must not take pods out of service.
+// Ready tells whether the pod may get traffic.
 func (s *Status) Ready() (bool, string) {
 	if s.terminating.Load() {
 		return false, "terminating"
 	}
-	if s.wasReady.Load() {
-		return true, ""
-	}
-	ok, why := s.Proxy.Ready()
-	if ok {
-		s.wasReady.Store(true)
-	}
-	return ok, why
+	return s.Proxy.Ready()
 }
 
 func (s *Status) ready(w http.ResponseWriter, _ *http.Request) {

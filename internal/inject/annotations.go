@@ -55,6 +55,7 @@ type annotation struct {
 	check       func(string) error
 	unsupported string // why it does nothing here
 	refuse      bool   // unsupported, and leaving it out would change what the pod does
+	envoy       bool   // unsupported by the native data plane only
 }
 
 const statsReason = "the native proxy always exposes Istio's metrics and its own set of Envoy's; they are not chosen one by one"
@@ -90,9 +91,9 @@ var knownAnnotations = map[string]annotation{
 
 	"readiness.status.sidecar.istio.io/applicationPorts": {unsupported: "the proxy's readiness does not depend on the application's ports; the application's own readinessProbe does that"},
 	"sidecar.istio.io/bootstrapOverride":                 {unsupported: "the native proxy has no Envoy bootstrap that could be overridden", refuse: true},
-	"sidecar.istio.io/statsInclusionPrefixes":            {unsupported: statsReason},
-	"sidecar.istio.io/statsInclusionSuffixes":            {unsupported: statsReason},
-	"sidecar.istio.io/statsInclusionRegexps":             {unsupported: statsReason},
+	"sidecar.istio.io/statsInclusionPrefixes":            {unsupported: statsReason, envoy: true},
+	"sidecar.istio.io/statsInclusionSuffixes":            {unsupported: statsReason, envoy: true},
+	"sidecar.istio.io/statsInclusionRegexps":             {unsupported: statsReason, envoy: true},
 	"sidecar.istio.io/statsHistogramBuckets":             {unsupported: statsReason},
 	"sidecar.istio.io/statsHistogramBins":                {unsupported: statsReason},
 	"sidecar.istio.io/statsFlushInterval":                {unsupported: statsReason},
@@ -119,6 +120,7 @@ func (m *mutation) checkAnnotations() {
 				fix = "did you mean " + near + "?"
 			}
 			m.add(CodeUnknownAnnotation, diag.Warning, field, "there is no annotation "+name, "it does nothing", fix)
+		case a.envoy && m.opt.dataPlane == Envoy:
 		case a.refuse:
 			m.refuse(CodeUnsupported, field, "annotation "+name+" is not supported: "+a.unsupported, "take it away")
 		case a.unsupported != "":
@@ -188,22 +190,13 @@ func isImage(v string) error {
 	return nil
 }
 
-// isImageType takes the data planes that there are, and Istio's kinds of image, which
-// are all the same here: no shell, nothing but the program.
+// isImageType takes the data planes that there are, and Istio's kinds of image.
 func isImageType(v string) error {
-	switch v {
-	case "native", "default", "distroless":
-		return nil
-	case "envoy":
-		return errEnvoy
-	case "debug":
-		return errors.New("there is no debug image; use an ephemeral container (kubectl debug)")
-	default:
-		return fmt.Errorf("%q is not one of native, default, distroless", v)
-	}
+	_, err := ofImageType(v, Native)
+	return err
 }
 
-var errEnvoy = errors.New("an Envoy data plane is not available in pods; the native one is (proxyImageType native)")
+var errNoDebugImage = errors.New("there is no debug image; use an ephemeral container (kubectl debug)")
 
 var logLevels = []string{"trace", "debug", "info", "warning", "warn", "error", "critical", "off"}
 

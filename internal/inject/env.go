@@ -40,6 +40,10 @@ func (m *mutation) env() []corev1.EnvVar {
 	field("SERVICE_ACCOUNT", "spec.serviceAccountName")
 	field("HOST_IP", "status.hostIP")
 	set("PROXY_CONFIG", proxyConfigJSON(m.opt.proxyConfig))
+	if m.opt.dataPlane == Envoy {
+		set("MESH_DATAPLANE", string(Envoy))
+		set("MESH_ENVOY_DIR", envoyFolder)
+	}
 	if !m.opt.gateway {
 		set("ISTIO_META_POD_PORTS", m.podPorts())
 		set("ISTIO_META_APP_CONTAINERS", strings.Join(m.appContainers(), ","))

@@ -40,8 +40,8 @@ func Mutate(pod *corev1.Pod, in Inputs) (Result, []diag.Diagnostic) {
 	if in.Owner != nil {
 		m.owner = *in.Owner
 	}
-	m.checkAnnotations()
 	m.readOptions()
+	m.checkAnnotations()
 	m.checkPod()
 	if m.failed() {
 		return Result{Decision: r.Decision}, m.sorted()

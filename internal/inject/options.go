@@ -36,6 +36,7 @@ type options struct {
 	noCapture   bool // interception mode NONE
 	privileged  bool
 
+	dataPlane  DataPlane
 	image      string
 	resources  corev1.ResourceRequirements
 	statusPort int32 // 0: no readiness probe
@@ -54,12 +55,9 @@ func (m *mutation) readOptions() {
 	o.native = m.flag(annNativeSidecar, m.in.NativeSidecars) && !o.gateway
 	o.cni = v.cni()
 	o.privileged = v.Global.Proxy.Privileged
-	o.image = cmp.Or(m.pod.Annotations[annProxyImage], v.image(v.Global.Proxy.Image))
-	if v.Global.Proxy.DataPlane == "envoy" && m.pod.Annotations[annProxyImageType] == "" {
-		m.refuse(CodeUnsupported, "", "the value global.proxy.dataplane is envoy: "+errEnvoy.Error(), "meshctl install --set values.global.proxy.dataplane=native")
-	}
 	o.resources = m.resources()
 	m.readProxyConfig()
+	m.readDataPlane()
 	o.hold = o.proxyConfig.GetHoldApplicationUntilProxyStarts().GetValue() || v.Global.Proxy.HoldApplication
 	o.statusPort = cmp.Or(o.proxyConfig.GetStatusPort(), 15020)
 	if p, ok := m.pod.Annotations[annStatusPort]; ok && isPortOrZero(p) == nil {
@@ -172,7 +170,9 @@ func (m *mutation) applyProxyConfigs() {
 		if t := c.Spec.GetImage().GetImageType(); t != "" {
 			if err := isImageType(t); err != nil {
 				m.refuse(CodeUnsupported, "", fmt.Sprintf("ProxyConfig %s/%s: image type: %v", c.Namespace, c.Name, err), "")
+				continue
 			}
+			pc.Image = c.Spec.GetImage()
 		}
 	}
 }

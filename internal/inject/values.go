@@ -80,7 +80,7 @@ type ProxyInitValues struct {
 // ProxyValues are of the sidecar.
 type ProxyValues struct {
 	Image             string                       `json:"image"`
-	DataPlane         string                       `json:"dataplane"` // native
+	DataPlane         string                       `json:"dataplane"` // native or envoy
 	Resources         *corev1.ResourceRequirements `json:"resources"`
 	LogLevel          string                       `json:"logLevel"`
 	ComponentLogLevel string                       `json:"componentLogLevel"`
@@ -170,8 +170,8 @@ func (v *Values) fill(version string) {
 	set(&g.MultiCluster.ClusterName, "Kubernetes")
 	set(&g.Logging.Level, "default:info")
 	p := &g.Proxy
-	set(&p.Image, "meshproxy")
-	set(&p.DataPlane, "native")
+	set(&p.Image, nativeImage)
+	set(&p.DataPlane, string(Native))
 	set(&p.LogLevel, "warning")
 	set(&p.ClusterDomain, "cluster.local")
 	set((*string)(&p.IncludeIPRanges), "*")

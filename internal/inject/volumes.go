@@ -20,6 +20,9 @@ const (
 	volumeRoot    = "istiod-ca-cert"
 )
 
+// envoyFolder is where the agent may write, for an Envoy.
+const envoyFolder = "/etc/istio/proxy"
+
 const (
 	tokenAudience = "istio-ca"
 	tokenSeconds  = 43200
@@ -51,7 +54,7 @@ func (m *mutation) proxyMounts() []corev1.VolumeMount {
 	return append([]corev1.VolumeMount{
 		{Name: volumeRoot, MountPath: "/var/run/secrets/istio"},
 		{Name: volumeData, MountPath: "/var/lib/istio/data"},
-		{Name: volumeEnvoy, MountPath: "/etc/istio/proxy"},
+		{Name: volumeEnvoy, MountPath: envoyFolder},
 		{Name: volumeToken, MountPath: "/var/run/secrets/tokens"},
 		{Name: volumePodInfo, MountPath: "/etc/istio/pod"},
 	}, m.opt.mounts...)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/controlplane"
 	"github.com/meshctl/meshctl/internal/identity"
+	"github.com/meshctl/meshctl/internal/inject"
 	"github.com/meshctl/meshctl/internal/local"
 	"github.com/meshctl/meshctl/internal/local/controller"
 	"github.com/meshctl/meshctl/internal/local/image"
@@ -35,6 +36,10 @@ type Extra struct {
 	Paths []string `json:"paths,omitempty"`
 	// ProxyPath is the meshproxy program; empty: this executable under its name.
 	ProxyPath string `json:"proxyPath,omitempty"`
+	// DataPlane is that of pods whose annotations choose none; "" is native.
+	DataPlane inject.DataPlane `json:"dataPlane,omitempty"`
+	// Envoy is the path of a stock Envoy; empty: there is none.
+	Envoy string `json:"envoy,omitempty"`
 	// CertTTL is the lifetime of workload certificates; 0: a day.
 	CertTTL time.Duration `json:"certTTL,omitempty"`
 	// CA is a folder with ca-cert.pem, ca-key.pem and, if needed, root-cert.pem and
@@ -223,6 +228,7 @@ func (d *daemon) useRuntime() error {
 	return d.env.Use(runtime.ControlPlane{
 		Publisher: publisher{d}, Tokens: tokens{d.tokens}, Discovery: netip.AddrPortFrom(d.env.Gateway, 15012).String(),
 		RootCertPEM: d.core.CA.Roots(), TrustDomain: trustDomain, MeshID: trustDomain, Proxy: proxy, ProxyConfig: config,
+		DataPlane: d.extra.DataPlane, Envoy: d.extra.Envoy,
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/meshctl/meshctl/internal/cli/exit"
+	"github.com/meshctl/meshctl/internal/inject"
 	"github.com/meshctl/meshctl/internal/local"
 	"github.com/meshctl/meshctl/internal/local/runtime"
 	"github.com/meshctl/meshctl/internal/localmesh"
@@ -24,6 +25,11 @@ func (o *Options) settings() (local.Settings, error) {
 	if o.CertTTL != 24*time.Hour {
 		extra.CertTTL = o.CertTTL
 	}
+	var err error
+	if extra.Envoy, err = o.findEnvoy(); err != nil {
+		return local.Settings{}, err
+	}
+	extra.DataPlane = inject.DataPlane(o.DataPlane)
 	folder, paths, err := o.sources()
 	if err != nil {
 		return local.Settings{}, err

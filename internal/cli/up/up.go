@@ -10,6 +10,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
+	"github.com/meshctl/meshctl/internal/inject"
 	"github.com/meshctl/meshctl/internal/local"
 	"github.com/meshctl/meshctl/internal/local/network"
 )
@@ -28,6 +29,8 @@ type Options struct {
 	Closed     bool
 	Network    string // auto, namespaces or explicit
 	NoIngress  bool
+	DataPlane  string // native or envoy
+	Envoy      string // program; "": found
 	CA         string
 	CertTTL    time.Duration
 	Timeout    time.Duration
@@ -57,6 +60,7 @@ loopback, programs reach others through HTTP_PROXY, and nothing is captured
   meshctl up samples/bookinfo             # a folder; meshctl-local.yaml in it maps images to programs
   meshctl up ./manifests --http-port 9000
   meshctl up --name staging ./manifests   # several meshes side by side
+  meshctl up --dataplane envoy            # sidecars and gateway are stock Envoys
   meshctl up --foreground                 # stay, show what happens, end with Ctrl-C`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Paths = slices.Concat(args, files)
@@ -80,12 +84,15 @@ loopback, programs reach others through HTTP_PROXY, and nothing is captured
 	f.BoolVar(&o.Closed, "closed", false, "let nothing in the mesh reach addresses outside of it")
 	f.StringVar(&o.Network, "network", networkAuto, "what connects the pods: `namespaces`, in which everything is captured; explicit, this machine's loopback and HTTP_PROXY; auto: namespaces where this machine allows them")
 	f.BoolVar(&o.NoIngress, "no-ingress", false, "start without the ingress gateway")
+	f.StringVar(&o.DataPlane, "dataplane", string(inject.Native), "what carries the traffic of pods whose annotation ("+inject.AnnotationDataPlane+") does not say: `native` or envoy")
+	f.StringVar(&o.Envoy, "envoy", "", "`path` of a stock Envoy for pods that have one (default $MESH_ENVOY, or envoy in $PATH)")
 	f.StringVar(&o.CA, "ca", "", "`folder` with ca-cert.pem and ca-key.pem to sign with, in place of a root of the mesh's own")
 	f.DurationVar(&o.CertTTL, "cert-ttl", 24*time.Hour, "lifetime of workload certificates; they are renewed before it ends")
 	f.DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long to wait until everything is ready")
 	f.StringVar(&o.LogLevel, "log-level", "info", "of the mesh's own log: debug, info, warn or error")
 	_ = cmd.RegisterFlagCompletionFunc("name", env.CompleteMeshes)
 	_ = cmd.RegisterFlagCompletionFunc("network", cobra.FixedCompletions([]string{networkAuto, string(network.Namespaces), string(network.Explicit)}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("dataplane", cobra.FixedCompletions([]string{string(inject.Native), string(inject.Envoy)}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -104,6 +111,9 @@ func (o *Options) check() error {
 	}
 	if err := o.checkNetwork(); err != nil {
 		return err
+	}
+	if _, err := inject.ParseDataPlane(o.DataPlane, inject.Native); err != nil {
+		return exit.Usagef("--dataplane %q is not one of %s, %s", o.DataPlane, inject.Native, inject.Envoy)
 	}
 	if o.CertTTL < time.Second {
 		return exit.Usagef("--cert-ttl %s is too short: want at least 1s", o.CertTTL)

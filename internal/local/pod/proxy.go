@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/meshctl/meshctl/internal/capture"
+	"github.com/meshctl/meshctl/internal/inject"
 	"github.com/meshctl/meshctl/internal/local/controller"
 	"github.com/meshctl/meshctl/internal/local/image"
 )
@@ -29,6 +30,9 @@ type Proxy struct {
 	Config      map[string]any // ProxyConfig, the mesh's defaults
 	Capture     capture.Config
 	Image       string // shown in status
+	// Envoy is the program of a pod whose data plane is a stock Envoy; "": it is the
+	// native one.
+	Envoy string
 }
 
 // Ports and paths of the proxy.
@@ -173,6 +177,9 @@ func (x *Proxy) variables(cfg Config, f Facts) ([]corev1.EnvVar, error) {
 		{"MESH_SO_MARK", mark},
 		{"MESH_DNS_UPSTREAMS", gateway + ":53"},
 		{"ISTIO_PROMETHEUS_ANNOTATIONS", prometheusAnnotations(f)},
+	}
+	if x.Envoy != "" {
+		pairs = append(pairs, [2]string{"MESH_DATAPLANE", string(inject.Envoy)}, [2]string{"MESH_ENVOY", x.Envoy}, [2]string{"MESH_ENVOY_DIR", filepath.Join(dir, "envoy")})
 	}
 	own := cfg.Network.ProxyVariables(cfg.IP)
 	for _, name := range slices.Sorted(maps.Keys(own)) {

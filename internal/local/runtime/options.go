@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/meshctl/meshctl/internal/inject"
 	"github.com/meshctl/meshctl/internal/local/bridge"
 	"github.com/meshctl/meshctl/internal/local/image"
 	"github.com/meshctl/meshctl/internal/local/network"
@@ -34,6 +35,10 @@ type ControlPlane struct {
 	ClusterID   string         // "" means Kubernetes
 	ProxyConfig map[string]any // the mesh's defaults, JSON form
 	Proxy       image.Program  // started with "proxy sidecar|router …" behind its words
+	// DataPlane is that of pods whose annotations choose none; "" is native.
+	DataPlane inject.DataPlane
+	// Envoy is the program of a stock Envoy; "": there is none.
+	Envoy string
 	// TokenLife is how long a token is valid; it is renewed after a third. 0: an hour.
 	TokenLife time.Duration
 	// ExcludeOutbound are destinations that never pass the sidecar.

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/capture"
 	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/inject"
 	"github.com/meshctl/meshctl/internal/local/controller"
 	"github.com/meshctl/meshctl/internal/local/image"
 	"github.com/meshctl/meshctl/internal/local/pod"
@@ -34,6 +36,10 @@ func (r *Runtime) startPod(ctx context.Context, spec controller.PodSpec) []diag.
 			RootCertPEM: cp.RootCertPEM, Config: cp.ProxyConfig, Capture: c, Image: "meshproxy",
 			ClusterID: cp.ClusterID,
 		}
+		if proxy.Envoy, wrong = envoyOf(cp, spec); proxy.Envoy != "" {
+			proxy.Image = "meshproxy-envoy"
+		}
+		findings = append(findings, wrong...)
 		if proxy.ClusterID == "" {
 			proxy.ClusterID = "Kubernetes"
 		}
@@ -107,6 +113,27 @@ func (r *Runtime) programs(ctx context.Context, spec controller.PodSpec) (map[st
 		find("containers", spec.Spec.Containers)
 	}
 	return all, findings
+}
+
+// envoyOf is the Envoy of a pod that is to have one; "" for the native data plane.
+func envoyOf(cp ControlPlane, spec controller.PodSpec) (string, []diag.Diagnostic) {
+	plane, err := inject.PodDataPlane(spec.Annotations, cmp.Or(cp.DataPlane, inject.Native))
+	fix := "correct the annotation"
+	if err == nil && plane == inject.Envoy && cp.Envoy == "" {
+		err = errors.New("its data plane is to be an Envoy, and this mesh has no Envoy program")
+		fix = "start the mesh with --envoy PATH (MESH_ENVOY, or envoy in PATH), or take the annotation away"
+	}
+	if err == nil {
+		if plane == inject.Envoy {
+			return cp.Envoy, nil
+		}
+		return "", nil
+	}
+	field := fmt.Sprintf("spec.template.metadata.annotations[%s]", inject.AnnotationDataPlane)
+	return "", []diag.Diagnostic{{
+		Code: controller.CodeUnsupported, Severity: diag.Error, Object: spec.Source.Ref(), Pos: spec.Source.At(field),
+		Field: field, Message: err.Error(), Effect: "the workload is not started", Fix: fix,
+	}}
 }
 
 // captureOf is what of the pod's traffic is redirected.
