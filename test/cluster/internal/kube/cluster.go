@@ -177,7 +177,9 @@ func (c *Cluster) Kubectl(args []string) error {
 		return fmt.Errorf("there is no cluster %s", c.Name)
 	}
 	program := filepath.Join(c.Programs, "kubectl")
-	env := append(os.Environ(), "KUBECONFIG="+c.Kubeconfig())
+	// Of two variables of a name a program takes the first.
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "KUBECONFIG=") })
+	env = append(env, "KUBECONFIG="+c.Kubeconfig())
 	if err := syscall.Exec(program, append([]string{program}, args...), env); err != nil {
 		return fmt.Errorf("running %s: %w", program, err)
 	}
