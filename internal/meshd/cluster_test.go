@@ -197,6 +197,11 @@ func TestOnARealCluster(t *testing.T) {
 	t.Parallel()
 	c := newRealCluster(t)
 	shop := c.workload(t)
+	if _, err := c.client.CoreV1().ConfigMaps(c.root).Create(t.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: injectorConfigMap}, Data: map[string]string{valuesKey: "{}"},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	r := startReplica(t, c.grant(t), func(o *discoveryOptions) { o.namespace = c.root })
 	r.ready(t)
 	roots := func(namespace string) string {

@@ -58,6 +58,8 @@ type Core struct {
 	first  chan struct{}
 	// leaving is set when the process is about to end.
 	leaving atomic.Bool
+	// conditions of readiness beside the core's own.
+	conditions []func() error
 	// collectors are metrics of others, shown with the core's own.
 	collectors []prometheus.Collector
 }
@@ -148,6 +150,10 @@ func (c *Core) Ready() <-chan struct{} { return c.first }
 // Collect shows more metrics on the monitoring port. It must be called before
 // ServeMonitoring.
 func (c *Core) Collect(more ...prometheus.Collector) { c.collectors = append(c.collectors, more...) }
+
+// Require makes a condition one of readiness: nil when it holds. It must be
+// called before ServeMonitoring.
+func (c *Core) Require(condition func() error) { c.conditions = append(c.conditions, condition) }
 
 // Drain makes the control plane unready and ends its sessions: proxies go to
 // another replica. It returns when they have, or ctx has ended.

@@ -82,6 +82,9 @@ func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) err
 	}
 	d.atStart = set.MeshConfig
 	d.injection = newInjection(o, d.native, d.core.ControlPlane.Sink(), d.log)
+	if o.webhook != "" {
+		d.core.Require(d.injection.known)
+	}
 	d.core.Collect(d.counters.collectors()...)
 	return d.run(ctx)
 }

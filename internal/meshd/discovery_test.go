@@ -84,6 +84,31 @@ func TestDiscoveryServesACluster(t *testing.T) {
 	}
 }
 
+// A pod keeps for its life what it is given: before the values of injection are
+// known the webhook gives nothing, and the replica gets no requests.
+func TestNothingIsInjectedBeforeItsValues(t *testing.T) {
+	t.Parallel()
+	c := newTestCluster(t)
+	c.apply(t, shop)
+	r := c.start(t, func(o *discoveryOptions) { o.revision = "blue" })
+	r.until(t, "the reason why it is not ready", func() bool {
+		code, text := r.get(t, "/ready")
+		return code == http.StatusServiceUnavailable && strings.Contains(text, "istio-system/istio-sidecar-injector-blue")
+	})
+	r.until(t, "the root certificate", func() bool { return c.roots("shop") != "" })
+	pod := `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"containers":[{"name":"app","image":"app"}]}}`
+	res := r.post(t, []byte(c.roots("shop")), "/inject", pod, "", "Pod")
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("the webhook answered %s", res.Status)
+	}
+	c.apply(t, injectorValues("blue"))
+	r.ready(t)
+	if got := r.review(t, []byte(c.roots("shop")), "/inject", pod, "", "Pod"); !strings.Contains(string(got.Response.Patch), "istio-proxy") {
+		t.Errorf("injection answered %+v", got.Response)
+	}
+}
+
 // What became of a resource stands in its status, and is taken back when it is repaired.
 func TestStatusIsWritten(t *testing.T) {
 	t.Parallel()

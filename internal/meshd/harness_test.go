@@ -57,8 +57,14 @@ func newTestCluster(t *testing.T) *testCluster {
 			"extra":    kubetest.Object{"authentication.kubernetes.io/pod-name": []any{pod}},
 		}}, nil
 	})
-	c.apply(t, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"istio-system"}}`)
+	c.apply(t, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"istio-system"}}`, injectorValues("default"), injectorValues("canary"))
 	return c
+}
+
+// injectorValues is the ConfigMap of a revision with the values of injection.
+func injectorValues(revision string) string {
+	name := discoveryOptions{revision: revision}.revisioned(injectorConfigMap)
+	return fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"namespace":"istio-system","name":%q},"data":{"values":"{}"}}`, name)
 }
 
 func (c *testCluster) apply(t *testing.T, objects ...string) {
@@ -204,15 +210,15 @@ func (r *replica) ads(t *testing.T, roots []byte, pod, namespace, token string) 
 	return stream
 }
 
-// review asks a webhook, as the API server does.
-func (r *replica) review(t *testing.T, roots []byte, path, object, group, kind string) *admissionv1.AdmissionReview {
+// post asks a webhook, as the API server does. The caller closes the body.
+func (r *replica) post(t *testing.T, roots []byte, path, object, group, kind string) *http.Response {
 	t.Helper()
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(roots)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
 		MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: r.o.revisioned("istiod") + "." + r.o.namespace + ".svc",
 	}}}
-	defer client.CloseIdleConnections()
+	t.Cleanup(client.CloseIdleConnections)
 	body, err := json.Marshal(map[string]any{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": map[string]any{
 		"uid": "1", "operation": "CREATE", "namespace": "shop", "kind": map[string]string{"group": group, "version": "v1", "kind": kind}, "object": json.RawMessage(object),
 	}})
@@ -223,6 +229,13 @@ func (r *replica) review(t *testing.T, roots []byte, path, object, group, kind s
 	if err != nil {
 		t.Fatal(err)
 	}
+	return res
+}
+
+// review is what a webhook answers.
+func (r *replica) review(t *testing.T, roots []byte, path, object, group, kind string) *admissionv1.AdmissionReview {
+	t.Helper()
+	res := r.post(t, roots, path, object, group, kind)
 	defer res.Body.Close()
 	out := &admissionv1.AdmissionReview{}
 	if err := json.NewDecoder(res.Body).Decode(out); err != nil || out.Response == nil {

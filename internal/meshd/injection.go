@@ -2,7 +2,9 @@ package meshd
 
 import (
 	"cmp"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,7 +26,8 @@ const valuesKey = "values"
 
 // injection is what the webhook needs to know of the mesh, kept up to date by
 // what passes on its way to the control plane. Values that cannot be read leave
-// the last good ones in force.
+// the last good ones in force; before the first good ones nothing is injected,
+// since a pod keeps for its life what it is given.
 type injection struct {
 	next      source.Sink
 	configMap resource.Key // with the install values
@@ -32,19 +35,37 @@ type injection struct {
 	native    bool // the cluster knows native sidecars
 	log       *slog.Logger
 
-	values atomic.Pointer[inject.Values]
+	values atomic.Pointer[inject.Values] // nil until they have been read
 	mu     sync.Mutex
 	// proxyConfigs are replaced, never changed.
 	proxyConfigs []inject.ProxyConfig
 }
 
 func newInjection(o discoveryOptions, native bool, next source.Sink, log *slog.Logger) *injection {
-	in := &injection{
+	return &injection{
 		next: next, revision: o.revision, native: native, log: log,
 		configMap: resource.Key{Kind: resource.KindConfigMap, Namespace: o.namespace, Name: o.revisioned(injectorConfigMap)},
 	}
-	in.values.Store(new(inject.DefaultValues(build.Get())))
-	return in
+}
+
+// known is nil when pods can be injected.
+func (in *injection) known() error {
+	if in.values.Load() == nil {
+		return fmt.Errorf("the values of injection have not been read yet (ConfigMap %s/%s)", in.configMap.Namespace, in.configMap.Name)
+	}
+	return nil
+}
+
+// gate answers 503 until pods can be injected: the API server then does what the
+// webhook's failure policy says.
+func (in *injection) gate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := in.known(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Apply implements source.Sink.
@@ -69,7 +90,11 @@ func (in *injection) put(o *resource.Object) {
 		}
 		v, err := inject.ParseValues([]byte(spec.Data[valuesKey]), build.Get())
 		if err != nil {
-			in.log.Error("the values of injection are broken; those before stay in force", "config_map", o.Key.Name, "err", err)
+			effect := "those before stay in force"
+			if in.known() != nil {
+				effect = "nothing is injected until they are mended"
+			}
+			in.log.Error("the values of injection are broken: "+effect, "config_map", o.Key.Name, "err", err)
 			return
 		}
 		in.values.Store(&v)
@@ -104,8 +129,8 @@ func (in *injection) remove(k resource.Key) {
 	}
 }
 
-// currentOf tells what the mesh is at the time of a request; atStart is its mesh
-// config until the control plane has one.
+// currentOf tells what the mesh is at the time of a request that has passed the
+// gate; atStart is its mesh config until the control plane has one.
 func (in *injection) currentOf(cp *controlplane.ControlPlane, atStart *meshv1.MeshConfig) func() inject.Inputs {
 	return func() inject.Inputs {
 		in.mu.Lock()

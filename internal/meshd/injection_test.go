@@ -2,6 +2,7 @@ package meshd
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
 
 	networkingv1beta1 "istio.io/api/networking/v1beta1"
@@ -34,9 +35,15 @@ func TestInjectionFollowsTheCluster(t *testing.T) {
 		}
 	}
 	in.Apply("cluster", []*resource.Object{values("istio-sidecar-injector", `{"global":{"hub":"of the default revision"}}`)}, nil)
-	hub("docker.io/meshctl")
+	in.Apply("cluster", []*resource.Object{values("istio-sidecar-injector-canary", `{"global":7}`)}, nil)
+	if err := in.known(); err == nil || !strings.Contains(err.Error(), "istio-system/istio-sidecar-injector-canary") {
+		t.Errorf("without good values of its own: %v", err)
+	}
 	ours := values("istio-sidecar-injector-canary", `{"global":{"hub":"ours"}}`)
 	in.Apply("cluster", []*resource.Object{ours}, nil)
+	if err := in.known(); err != nil {
+		t.Error(err)
+	}
 	hub("ours")
 	in.Apply("cluster", []*resource.Object{values("istio-sidecar-injector-canary", `{"global":7}`)}, nil)
 	hub("ours")

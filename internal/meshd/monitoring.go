@@ -41,6 +41,11 @@ func (c *Core) readiness() error {
 	default:
 		return fmt.Errorf("sources have not been read yet")
 	}
+	for _, condition := range c.conditions {
+		if err := condition(); err != nil {
+			return err
+		}
+	}
 	if c.leaving.Load() {
 		return fmt.Errorf("the control plane is about to end")
 	}

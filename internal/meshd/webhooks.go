@@ -1,18 +1,25 @@
 package meshd
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/meshctl/meshctl/internal/analyze"
 	"github.com/meshctl/meshctl/internal/controlplane"
 	"github.com/meshctl/meshctl/internal/controlplane/webhook"
+	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
-// worldLimit is how many objects may be in force for a resource to be looked at
-// beside them when it is stored: it is worth a warning, and no delay.
-const worldLimit = 5000
+// Bounds of looking at a resource beside those in force when it is stored: that
+// is worth a warning, and no delay.
+const (
+	worldLimit  = 5000
+	analyzeTime = 500 * time.Millisecond
+)
 
 // webhooks are what the API server calls (port 15017).
 func (d *discovery) webhooks() http.Handler {
@@ -21,11 +28,9 @@ func (d *discovery) webhooks() http.Handler {
 	h := webhook.Inject(webhook.InjectInputs{
 		Current: d.injection.currentOf(cp, d.atStart), Done: d.counters.injected, Logger: d.log,
 	})
-	m.Handle("/inject", h)
-	m.Handle("/inject/", h) // cluster/NAME/net/NAME
-	m.Handle("/validate", webhook.Validate(webhook.ValidateInputs{
-		Objects: func() []*resource.Object { return worldOf(cp) }, Done: d.counters.validated, Logger: d.log,
-	}))
+	m.Handle("/inject", d.injection.gate(h))
+	m.Handle("/inject/", d.injection.gate(h)) // cluster/NAME/net/NAME
+	m.Handle("/validate", webhook.Validate(webhook.ValidateInputs{Beside: beside(cp), Done: d.counters.validated, Logger: d.log}))
 	m.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
 		if err := d.core.readiness(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -34,11 +39,16 @@ func (d *discovery) webhooks() http.Handler {
 	return m
 }
 
-func worldOf(cp *controlplane.ControlPlane) []*resource.Object {
-	if cp.Count() > worldLimit {
-		return nil
+// beside finds what is doubtful about a resource beside those in force.
+func beside(cp *controlplane.ControlPlane) func(context.Context, *resource.Object) ([]diag.Diagnostic, error) {
+	return func(ctx context.Context, o *resource.Object) ([]diag.Diagnostic, error) {
+		if cp.Count() > worldLimit {
+			return nil, nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, analyzeTime)
+		defer cancel()
+		return analyze.Run(ctx, analyze.Input{Objects: []*resource.Object{o}, Context: cp.Objects()})
 	}
-	return cp.Objects()
 }
 
 // counters count what the webhooks did, under the names of istiod's dashboards.

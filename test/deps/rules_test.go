@@ -73,6 +73,11 @@ var rules = []rule{
 		why:   "the control plane serves any proxy in any home",
 	},
 	{
+		who:   []string{"internal/controlplane/..."},
+		never: []string{"internal/analyze/..."},
+		why:   "analysis judges what users wrote, also by what the control plane makes of it; who runs both hands its findings over",
+	},
+	{
 		who:  []string{"internal/inject"},
 		only: []string{"internal/capture", "internal/diag", "internal/resource", "k8s.io/api/...", "k8s.io/apimachinery/...", "sigs.k8s.io/yaml", istioAPI, protobuf},
 		why:  "a pure function of a pod: the webhook and the command line ask the same one, and neither a cluster nor a socket is needed to test it",

@@ -23,6 +23,7 @@ import (
 	"github.com/meshctl/meshctl/internal/local"
 	"github.com/meshctl/meshctl/internal/local/api"
 	"github.com/meshctl/meshctl/internal/localmesh/meshapi"
+	"github.com/meshctl/meshctl/internal/testenv/wait"
 )
 
 // samples is the folder that is brought up; manifests are relative to it.
@@ -180,25 +181,10 @@ func (m *mesh) await(t *testing.T, what string, done func(api.Status) bool) {
 	})
 }
 
-// eventually asks again until check finds nothing wrong.
+// eventually waits until check finds nothing wrong.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(settle); ; {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not come: %v", what, err)
-		}
-		select {
-		case <-tick.C:
-		case <-t.Context().Done():
-			t.Fatalf("%s did not come: %v", what, err)
-		}
-	}
+	wait.For(t, settle, what, check)
 }
 
 // pod finds the ready pod of a workload ("reviews-v3"), waiting for it: what

@@ -4,31 +4,23 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 
-	"github.com/meshctl/meshctl/internal/analyze"
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
 // ValidateInputs are what Validate needs.
 type ValidateInputs struct {
-	// Objects are those in force, for warnings about what a resource refers to; nil:
-	// resources are judged by themselves. So are they when it returns nil.
-	Objects func() []*resource.Object
+	// Beside finds what is doubtful about a resource beside those in force, such as
+	// a reference to what is not there; it becomes warnings. It has to keep to a
+	// time of its own. nil: resources are judged by themselves.
+	Beside func(context.Context, *resource.Object) ([]diag.Diagnostic, error)
 	// Done hears the outcome of each request; may be nil.
 	Done   func(Outcome)
 	Logger *slog.Logger
 }
-
-// Bounds of looking at a resource beside all others, which is worth a warning and
-// no delay.
-const (
-	maxWorld    = 5000
-	analyzeTime = 500 * time.Millisecond
-)
 
 // Validate answers /validate: a resource of ours that does not fit its kind is
 // refused; what refers to something that is not there is a warning, for that may
@@ -59,7 +51,7 @@ func (in ValidateInputs) answer(ctx context.Context, req *admissionv1.AdmissionR
 	if worst, any := diag.Worst(ds); any && worst == diag.Error {
 		return refuse(ds), OutcomeRefused
 	}
-	if in.Objects != nil && len(objects) == 1 {
+	if in.Beside != nil && len(objects) == 1 {
 		select {
 		case busy <- struct{}{}:
 			ds = append(ds, in.beside(ctx, objects[0])...)
@@ -72,13 +64,7 @@ func (in ValidateInputs) answer(ctx context.Context, req *admissionv1.AdmissionR
 
 // beside is what is doubtful about an object beside those in force.
 func (in ValidateInputs) beside(ctx context.Context, o *resource.Object) []diag.Diagnostic {
-	world := in.Objects()
-	if world == nil || len(world) > maxWorld {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, analyzeTime)
-	defer cancel()
-	found, err := analyze.Run(ctx, analyze.Input{Objects: []*resource.Object{o}, Context: world})
+	found, err := in.Beside(ctx, o)
 	if err != nil {
 		if in.Logger != nil {
 			in.Logger.DebugContext(ctx, "object not looked at beside others", "resource", o.Key.String(), "err", err)

@@ -2,6 +2,7 @@ package webhook_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 
+	"github.com/meshctl/meshctl/internal/analyze"
 	"github.com/meshctl/meshctl/internal/controlplane/webhook"
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/inject"
@@ -178,7 +180,9 @@ spec: {ports: [{port: 80, name: http}]}
 	if worst, any := diag.Worst(ds); any && worst == diag.Error {
 		t.Fatal(ds)
 	}
-	beside := webhook.Validate(webhook.ValidateInputs{Objects: func() []*resource.Object { return world }})
+	beside := webhook.Validate(webhook.ValidateInputs{Beside: func(ctx context.Context, o *resource.Object) ([]diag.Diagnostic, error) {
+		return analyze.Run(ctx, analyze.Input{Objects: []*resource.Object{o}, Context: world})
+	}})
 	got = ask(t, beside, "/validate", review(vs, "CREATE", reviews))
 	if !got.Allowed || len(got.Warnings) == 0 || !strings.Contains(strings.Join(got.Warnings, "\n"), "v1") {
 		t.Errorf("a subset that is not there: %+v", got)

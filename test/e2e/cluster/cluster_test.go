@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/meshctl/meshctl/internal/testenv/wait"
 )
 
 // Folders of manifests.
@@ -134,14 +136,19 @@ func (c *cluster) get(t *testing.T, into any, args ...string) {
 func (c *cluster) apply(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
-		file := filepath.Join(networking, name+".yaml")
-		c.kubectl(t, "apply", "-f", file)
-		t.Cleanup(func() {
-			out, err := exec.Command(filepath.Join(c.bin, "cluster"), "--name", c.name, "kubectl", "delete", "--ignore-not-found", "-f", file).CombinedOutput()
-			if err != nil {
-				t.Errorf("taking %s back: %v\n%s", name, err, out)
-			}
-		})
+		c.kubectl(t, "apply", "-f", filepath.Join(networking, name+".yaml"))
+		t.Cleanup(func() { c.takeBack(t, name) })
+	}
+}
+
+// takeBack deletes what is in a file of that folder; the context of the test may
+// be over.
+func (c *cluster) takeBack(t *testing.T, name string) {
+	t.Helper()
+	out, err := exec.Command(filepath.Join(c.bin, "cluster"), "--name", c.name, "kubectl",
+		"delete", "--ignore-not-found", "-f", filepath.Join(networking, name+".yaml")).CombinedOutput()
+	if err != nil {
+		t.Errorf("taking %s back: %v\n%s", name, err, out)
 	}
 }
 
@@ -182,23 +189,8 @@ func (c *cluster) nodePort(t *testing.T, namespace, service string, port int) in
 	return s.Spec.Ports[i].NodePort
 }
 
-// eventually asks again until check finds nothing wrong.
+// eventually waits until check finds nothing wrong.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); ; {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not come: %v", what, err)
-		}
-		select {
-		case <-tick.C:
-		case <-t.Context().Done():
-			t.Fatalf("%s did not come: %v", what, err)
-		}
-	}
+	wait.For(t, patience, what, check)
 }
