@@ -5,26 +5,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/proxy/header"
 	"github.com/meshctl/meshctl/internal/proxy/route"
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
 )
-
-// authn is the mode that a pod demands on a port, and the policy that says so.
-func (w *World) authn(p *pod, port uint16) (string, *Decision) {
-	m := w.cp.Mesh()
-	a := mesh.EffectiveAuthn(m.Authn.List(), w.config().GetRootNamespace(), p.namespace, p.labels)
-	mode := string(a.Mode(uint32(port)))
-	if len(a.Origins) == 0 {
-		return mode, nil
-	}
-	field := "spec.mtls"
-	if _, own := a.Ports[uint32(port)]; own {
-		field = fmt.Sprintf("spec.portLevelMtls[%d]", port)
-	}
-	return mode, w.decidedBy(a.Origins[0], field)
-}
 
 // authentication adds the step that tells how the client was authenticated.
 func (x *walk) authentication(c *connection, chain *snapshot.Chain) {

@@ -24,15 +24,16 @@ const nodeName = "local"
 
 // populate adds what a cluster's controllers would make of the objects: pods that
 // are ready, addresses of services, endpoints. It leaves objects that hold pods
-// alone. The default gateway is added when the objects use one and bring none.
-func populate(objects []*resource.Object) ([]*resource.Object, error) {
+// alone: running is true then. The default gateway is added when the objects use
+// one and bring none.
+func populate(objects []*resource.Object) (all []*resource.Object, running bool, err error) {
 	if slices.ContainsFunc(objects, func(o *resource.Object) bool { return o.Key.Kind == resource.KindPod && hasAddress(o) }) {
-		return objects, nil
+		return objects, true, nil
 	}
 	if uses(objects, resource.KindGateway) && !controller.HasGateway(objects) {
 		gateway, err := controller.DefaultGateway()
 		if err != nil {
-			return nil, fmt.Errorf("add the default gateway: %w", err)
+			return nil, false, fmt.Errorf("add the default gateway: %w", err)
 		}
 		objects = append(slices.Clone(objects), gateway...)
 	}
@@ -55,7 +56,7 @@ func populate(objects []*resource.Object) ([]*resource.Object, error) {
 	for _, m := range made {
 		o, err := resource.FromKube(m)
 		if err != nil {
-			return nil, fmt.Errorf("make %s/%s: %w", m.GetNamespace(), m.GetName(), err)
+			return nil, false, fmt.Errorf("make %s/%s: %w", m.GetNamespace(), m.GetName(), err)
 		}
 		if from := written[o.Key]; from != nil {
 			o.Pos, o.Fields = from.Pos, from.Fields // findings point at what the user wrote
@@ -66,7 +67,7 @@ func populate(objects []*resource.Object) ([]*resource.Object, error) {
 	for _, o := range written {
 		out = append(out, o)
 	}
-	return out, nil
+	return out, false, nil
 }
 
 func uses(objects []*resource.Object, k resource.Kind) bool {

@@ -26,6 +26,8 @@ type Input struct {
 type World struct {
 	cp      *controlplane.ControlPlane
 	domain  string
+	given   []*resource.Object
+	running bool                        // the objects hold pods
 	objects map[string]*resource.Object // by the path that generated configuration names them by
 	pods    []*pod                      // ordered by namespace and name
 	byIP    map[netip.Addr]*pod
@@ -36,12 +38,12 @@ const sourceName = "whatif"
 
 // New derives a world of objects.
 func New(ctx context.Context, in Input) (*World, error) {
-	objects, err := populate(in.Objects)
+	objects, running, err := populate(in.Objects)
 	if err != nil {
 		return nil, err
 	}
 	w := &World{
-		domain: cmp.Or(in.ClusterDomain, "cluster.local"), objects: map[string]*resource.Object{},
+		given: slices.Clone(in.Objects), running: running, domain: cmp.Or(in.ClusterDomain, "cluster.local"), objects: map[string]*resource.Object{},
 		byIP: map[netip.Addr]*pod{}, proxies: map[proxyKey]*proxy{},
 	}
 	w.cp, err = controlplane.New(controlplane.Settings{
@@ -63,6 +65,7 @@ func New(ctx context.Context, in Input) (*World, error) {
 			}
 		}
 	}
+	slices.SortFunc(w.given, func(a, b *resource.Object) int { return cmp.Compare(a.Key.String(), b.Key.String()) })
 	slices.SortFunc(w.pods, func(a, b *pod) int {
 		return cmp.Or(cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.name, b.name))
 	})

@@ -15,6 +15,10 @@ type Table struct {
 	Wide map[int]bool
 	// NoHeaders leaves the column names out.
 	NoHeaders bool
+	// Indent is how many blanks begin each line.
+	Indent int
+	// notes follow the row of their index.
+	notes map[int]string
 	// Style, if set, gives a cell's style on terminals.
 	Style func(row, column int, text string) Style
 }
@@ -24,6 +28,14 @@ const gap = 3
 
 // Add appends a row.
 func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
+
+// Note adds a line below the last row, for what no column has room for.
+func (t *Table) Note(text string) {
+	if t.notes == nil {
+		t.notes = map[int]string{}
+	}
+	t.notes[len(t.Rows)-1] = text
+}
 
 // write prints the table. The last column is not padded.
 func (t *Table) write(w io.Writer, wide, color bool) error {
@@ -43,8 +55,14 @@ func (t *Table) write(w io.Writer, wide, color bool) error {
 		}
 	}
 	var b strings.Builder
+	indent := strings.Repeat(" ", t.Indent)
 	line := func(row int, cells []string) {
-		for n, i := range shown {
+		b.WriteString(indent)
+		last := len(shown) - 1
+		for t.Indent > 0 && last > 0 && cell(cells, shown[last]) == "" {
+			last-- // a table inside a text: nobody counts its columns
+		}
+		for n, i := range shown[:last+1] {
 			text := cell(cells, i)
 			style := Plain
 			switch {
@@ -54,7 +72,7 @@ func (t *Table) write(w io.Writer, wide, color bool) error {
 				style = t.Style(row, i, text)
 			}
 			b.WriteString(Paint(color, style, text))
-			if n < len(shown)-1 {
+			if n < last {
 				b.WriteString(strings.Repeat(" ", widths[i]-textWidth(text)+gap))
 			}
 		}
@@ -65,6 +83,9 @@ func (t *Table) write(w io.Writer, wide, color bool) error {
 	}
 	for n, r := range t.Rows {
 		line(n, r)
+		if note, ok := t.notes[n]; ok {
+			b.WriteString(indent + "    " + Paint(color, Yellow, note) + "\n")
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

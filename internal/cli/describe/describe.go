@@ -1,0 +1,192 @@
+// Package describe is the command `meshctl describe`.
+package describe
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshctl/meshctl/internal/cli/env"
+	"github.com/meshctl/meshctl/internal/cli/exit"
+	"github.com/meshctl/meshctl/internal/cli/inspection"
+	"github.com/meshctl/meshctl/internal/cli/stdio"
+	"github.com/meshctl/meshctl/internal/inspect"
+	"github.com/meshctl/meshctl/internal/resource"
+	"github.com/meshctl/meshctl/internal/whatif"
+)
+
+// Options of the command.
+type Options struct {
+	Env *env.Env
+	env.WorldFlags
+
+	Kind, Name string
+	Format     stdio.Format
+}
+
+// NewCmd makes the command; run, if not nil, takes the place of its work.
+func NewCmd(e *env.Env, run func(context.Context, *Options) error) *cobra.Command {
+	o := &Options{Env: e, Format: stdio.Formats()}
+	cmd := &cobra.Command{
+		Use:     "describe KIND NAME[.NAMESPACE]",
+		Aliases: []string{"des"},
+		Short:   "Tell all that is in force on one thing, and which line says so",
+		Long: `Tell all that is in force on one thing of the mesh, and which object and line says
+so: for a pod its ports, mutual TLS, the routes that lead to it, the gateways that
+expose it, the policies that guard it; for a service its endpoints by subset, and
+all rules that route it, in the order in which they are tried. What another object
+decides, and what is never reached, is shown with the reason.
+
+KIND is pod (or a workload's), service, serviceentry, virtualservice,
+destinationrule, gateway, authorizationpolicy or peerauthentication, in any of its
+names. It is about the running mesh, or about files.`,
+		Example: `  meshctl describe pod productpage-v1
+  meshctl describe svc reviews
+  meshctl describe vs/reviews -n default
+  meshctl describe svc reviews --use-kube=false --files samples/bookinfo`,
+		Args: env.Args(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.read(args); err != nil {
+				return err
+			}
+			if run != nil {
+				return run(cmd.Context(), o)
+			}
+			return Run(cmd.Context(), o)
+		},
+	}
+	o.Add(cmd)
+	o.Format.AddFlag(cmd)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) == 0 {
+			return []cobra.Completion{"pod", "service", "serviceentry", "virtualservice", "destinationrule", "gateway", "authorizationpolicy", "peerauthentication"}, cobra.ShellCompDirectiveNoFileComp
+		}
+		if info, ok := resource.LookupKind(args[0]); ok && info.Kind != resource.KindPod {
+			return e.CompleteObjects(cmd, info), cobra.ShellCompDirectiveNoFileComp
+		}
+		return e.CompletePods(cmd, args, toComplete)
+	}
+	return cmd
+}
+
+// read takes KIND NAME and KIND/NAME.
+func (o *Options) read(args []string) error {
+	kind, name, slash := strings.Cut(args[0], "/")
+	switch {
+	case slash && len(args) == 1:
+		o.Kind, o.Name = kind, name
+	case !slash && len(args) == 2:
+		o.Kind, o.Name = args[0], args[1]
+	default:
+		return exit.Usagef("describe needs KIND NAME").Try("meshctl describe pod productpage-v1")
+	}
+	return nil
+}
+
+// workloads are the kinds that are described by one of their pods.
+var workloads = []resource.Kind{
+	resource.KindPod, resource.KindDeployment, resource.KindReplicaSet, resource.KindStatefulSet, resource.KindDaemonSet, resource.KindJob,
+}
+
+// Run does it.
+func Run(ctx context.Context, o *Options) error {
+	kind := resource.KindPod
+	if o.Kind != "workload" {
+		info, ok := resource.LookupKind(o.Kind)
+		if !ok {
+			err := exit.Usagef("there is no kind %q", o.Kind)
+			if near := resource.SuggestKind(o.Kind); near != "" {
+				err = err.Try("did you mean %s?", near)
+			}
+			return err.Try("meshctl describe --help")
+		}
+		kind = info.Kind
+	}
+	if !slices.Contains(workloads, kind) && !slices.Contains(inspect.Kinds(), kind) {
+		return exit.Usagef("describe has nothing to say of a %s", kind).Try("meshctl get %s %s -o yaml", strings.ToLower(kind.Kind), o.Name)
+	}
+	w, findings, err := inspection.Load(ctx, o.Env, o.WorldFlags)
+	if err != nil {
+		return err
+	}
+	in := inspect.New(w, findings)
+	var d *inspect.Description
+	if slices.Contains(workloads, kind) {
+		p, err := w.Pod(o.Name, o.Env.Namespace())
+		if err != nil {
+			return env.ExplainAsk(err)
+		}
+		d = in.Pod(p)
+		if err := o.live(ctx, w, p, d); err != nil {
+			return err
+		}
+	} else {
+		found := find(w, kind, o.Name, o.Env.Namespace())
+		if found == nil {
+			return inspection.NotFound(kind.Kind, o.Name, o.Env.Namespace(), names(w, kind))
+		}
+		if d, err = in.Object(found); err != nil {
+			return exit.Usagef("%v", err)
+		}
+	}
+	if o.Format.IsStructured() {
+		return o.Env.IO.Print(o.Format, stdio.Document{Kind: "Description", Items: d})
+	}
+	return inspection.Print(o.Env, d)
+}
+
+// find looks an object up by NAME in the namespace given, else by NAME.NAMESPACE.
+func find(w *whatif.World, kind resource.Kind, name, namespace string) *resource.Object {
+	if o := w.Object(kind, namespace, name); o != nil {
+		return o
+	}
+	if i := strings.LastIndexByte(name, '.'); i > 0 {
+		return w.Object(kind, name[i+1:], name[:i])
+	}
+	return nil
+}
+
+func names(w *whatif.World, kind resource.Kind) []string {
+	var out []string
+	for _, o := range w.Objects(kind) {
+		out = append(out, o.Key.Name+"."+o.Key.Namespace)
+	}
+	return out
+}
+
+// live adds what only a running proxy tells: its version, and whether it has
+// acknowledged what it was sent.
+func (o *Options) live(ctx context.Context, w *whatif.World, p whatif.Pod, d *inspect.Description) error {
+	if !w.Running() || p.Proxy == "none" {
+		return nil
+	}
+	m, err := o.Env.Mesh(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // pods came from files: there is no proxy to ask
+	}
+	sessions, err := m.API.Sessions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		if parts := strings.Split(s.Node, "~"); len(parts) != 4 || parts[2] != p.String() {
+			continue
+		}
+		state, bad := "in sync", false
+		for _, t := range s.Types {
+			switch {
+			case t.Refusal != nil:
+				state, bad = "refused "+strings.ToUpper(t.Short)+": "+t.Refusal.Text, true
+			case t.Stale && !bad:
+				state, bad = "not yet acknowledged: "+strings.ToUpper(t.Short), true
+			}
+		}
+		d.Facts = append(d.Facts, inspect.Fact{Name: "proxy", Value: "version " + cmp.Or(s.Version, "unknown") + ", " + state, Bad: bad})
+		return nil
+	}
+	d.Facts = append(d.Facts, inspect.Fact{Name: "proxy", Value: "not connected to the control plane", Bad: true})
+	return nil
+}
