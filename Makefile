@@ -18,12 +18,14 @@ build: ## build meshctl, meshd, meshproxy and bookinfo into bin/
 	$(BUILD) -o $(BIN)/ ./cmd/meshctl ./cmd/meshd ./cmd/meshproxy ./samples/bookinfo/cmd/bookinfo
 
 ARCHS   ?= amd64 arm64
+# A stock Envoy for each of ARCHS that is to have one; none: no image of meshproxy-envoy.
+ENVOYS  ?=
 
 .PHONY: images
 images: build ## container images of meshd, meshproxy and bookinfo, into bin/images; no container engine
 	@for a in $(ARCHS); do echo "linux/$$a"; GOOS=linux GOARCH=$$a $(BUILD) -buildvcs=false -o $(BIN)/linux_$$a/ \
 	  ./cmd/meshd ./cmd/meshproxy ./samples/bookinfo/cmd/bookinfo || exit 1; done
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/meshctl images build $(ARCHS:%=--programs $(BIN)/linux_%) -o $(BIN)/images
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/meshctl images build $(ARCHS:%=--programs $(BIN)/linux_%) $(ENVOYS:%=--envoy %) -o $(BIN)/images
 
 .PHONY: up
 up: build ## a whole mesh with Bookinfo on this machine, in the background
@@ -48,7 +50,7 @@ e2e: build ## end to end: real namespaces, real traffic, every Bookinfo manifest
 
 .PHONY: e2e-cluster
 e2e-cluster: $(BIN)/cluster ## end to end on a real Kubernetes: install to uninstall; as root
-	$(MAKE) images ARCHS=$$($(GO) env GOARCH)
+	$(MAKE) images ARCHS=$$($(GO) env GOARCH) ENVOYS=$(MESH_ENVOY)
 	MESH_BIN=$(CURDIR)/$(BIN) $(GO) test -tags e2e -count=1 -timeout 30m -v ./test/e2e/cluster/
 
 .PHONY: cluster-up

@@ -68,7 +68,7 @@ func (f Folders) binaries(p Program) ([]Binary, error) {
 	var out []Binary
 	seen := map[string]string{}
 	for _, dir := range f {
-		b, err := OpenBinary(filepath.Join(dir, p.Name))
+		b, err := OpenBinary(filepath.Join(dir, p.file()))
 		if err != nil {
 			return nil, err
 		}
@@ -84,7 +84,7 @@ func (f Folders) binaries(p Program) ([]Binary, error) {
 	return out, nil
 }
 
-func (Folders) names(p Program) []string { return []string{p.Name} }
+func (Folders) names(p Program) []string { return []string{p.file()} }
 
 // Multicall is one executable that is every program, by the name it is called by.
 type Multicall string
@@ -107,7 +107,9 @@ func (m Multicall) binaries(Program) ([]Binary, error) {
 func (Multicall) names(Program) []string {
 	names := []string{"meshctl"}
 	for _, p := range Programs() {
-		names = append(names, p.Name)
+		if p.File == "" {
+			names = append(names, p.Name)
+		}
 	}
 	return names
 }

@@ -36,8 +36,9 @@ type Set struct {
 	Images  []Image
 }
 
-// Build makes the images of all programs.
-func Build(r Release, from Source) (*Set, error) {
+// Build makes the images of all programs. Without envoys there is none that has an
+// Envoy; with them it is made for their architectures.
+func Build(r Release, from Source, envoys ...Envoy) (*Set, error) {
 	if err := CheckHub(r.Hub); err != nil {
 		return nil, err
 	}
@@ -52,7 +53,10 @@ func Build(r Release, from Source) (*Set, error) {
 	set := &Set{Release: r}
 	layers := layerCache{}
 	for _, p := range Programs() {
-		image, err := buildImage(r, p, base, from, layers)
+		if p.Envoy && len(envoys) == 0 {
+			continue
+		}
+		image, err := buildImage(r, p, base, from, layers, envoys)
 		if err != nil {
 			return nil, fmt.Errorf("image of %s: %w", p.Name, err)
 		}
@@ -75,10 +79,16 @@ func (c layerCache) of(b Binary, names []string) (v1.Layer, error) {
 	return l, err
 }
 
-func buildImage(r Release, p Program, base v1.Layer, from Source, layers layerCache) (Image, error) {
+func buildImage(r Release, p Program, base v1.Layer, from Source, layers layerCache, envoys []Envoy) (Image, error) {
 	binaries, err := from.binaries(p)
 	if err != nil {
 		return Image{}, err
+	}
+	var beside map[string]*Envoy // by architecture
+	if p.Envoy {
+		if binaries, beside, err = pair(binaries, envoys); err != nil {
+			return Image{}, err
+		}
 	}
 	slices.SortFunc(binaries, func(a, b Binary) int { return cmp.Compare(a.Architecture, b.Architecture) })
 	out := Image{Program: p, References: []string{Reference(r.Hub, r.Tag, p.Name)}}
@@ -92,12 +102,12 @@ func buildImage(r Release, p Program, base v1.Layer, from Source, layers layerCa
 		if err != nil {
 			return Image{}, err
 		}
-		image, err := assemble(r, p, b, base, layer)
+		image, err := assemble(r, p, b, base, layer, beside[b.Architecture])
 		if err != nil {
 			return Image{}, err
 		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: b.platform()}})
-		sbom, err := newSBOM(r, p, b)
+		sbom, err := newSBOM(r, p, b, beside[b.Architecture])
 		if err != nil {
 			return Image{}, err
 		}
@@ -111,35 +121,65 @@ func buildImage(r Release, p Program, base v1.Layer, from Source, layers layerCa
 	return out, nil
 }
 
-func assemble(r Release, p Program, b Binary, base, program v1.Layer) (v1.Image, error) {
+// pair are the binaries that an Envoy is there for, and the Envoys by architecture.
+func pair(binaries []Binary, envoys []Envoy) ([]Binary, map[string]*Envoy, error) {
+	by := map[string]*Envoy{}
+	var out []Binary
+	for i, e := range envoys {
+		if by[e.Architecture] != nil {
+			return nil, nil, fmt.Errorf("two Envoys are given for %s", e.Architecture)
+		}
+		by[e.Architecture] = &envoys[i]
+		at := slices.IndexFunc(binaries, func(b Binary) bool { return b.Architecture == e.Architecture })
+		if at < 0 {
+			return nil, nil, fmt.Errorf("an Envoy is given for %s, and no program", e.Architecture)
+		}
+		out = append(out, binaries[at])
+	}
+	slices.SortFunc(out, func(a, b Binary) int { return cmp.Compare(a.Architecture, b.Architecture) })
+	return out, by, nil
+}
+
+func assemble(r Release, p Program, b Binary, base, program v1.Layer, envoy *Envoy) (v1.Image, error) {
+	annotations := r.annotations(p)
+	if envoy != nil {
+		annotations["org.opencontainers.image.licenses"] = envoy.license()
+	}
 	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	image, err := mutate.ConfigFile(image, &v1.ConfigFile{
 		OS: "linux", Architecture: b.Architecture,
 		Created: v1.Time{Time: r.Created},
 		RootFS:  v1.RootFS{Type: "layers"},
 		Config: v1.Config{
-			Entrypoint: []string{"/" + binFolder + "/" + p.Name},
+			Entrypoint: []string{"/" + binFolder + "/" + p.file()},
 			User:       strconv.Itoa(p.User) + ":" + strconv.Itoa(p.User),
 			WorkingDir: "/",
 			Env: []string{
 				"PATH=/" + binFolder,
 				"SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
 			},
-			Labels: r.annotations(p),
+			Labels: annotations,
 		},
 	})
 	if err != nil {
 		return nil, err
 	}
 	created := v1.Time{Time: r.Created}
-	image, err = mutate.Append(image,
-		mutate.Addendum{Layer: base, History: v1.History{Created: created, CreatedBy: "meshctl images build", Comment: "users, trusted roots, /tmp"}},
-		mutate.Addendum{Layer: program, History: v1.History{Created: created, CreatedBy: "meshctl images build", Comment: p.Name}},
-	)
-	if err != nil {
+	add := func(l v1.Layer, comment string) mutate.Addendum {
+		return mutate.Addendum{Layer: l, History: v1.History{Created: created, CreatedBy: "meshctl images build", Comment: comment}}
+	}
+	adds := []mutate.Addendum{add(base, "users, trusted roots, /tmp"), add(program, p.file())}
+	if envoy != nil {
+		layer, err := envoy.layer()
+		if err != nil {
+			return nil, err
+		}
+		adds = append(adds, add(layer, "Envoy "+envoy.Version))
+	}
+	if image, err = mutate.Append(image, adds...); err != nil {
 		return nil, err
 	}
-	annotated, ok := mutate.Annotations(image, r.annotations(p)).(v1.Image)
+	annotated, ok := mutate.Annotations(image, annotations).(v1.Image)
 	if !ok {
 		return nil, fmt.Errorf("annotations made %T of an image", image)
 	}

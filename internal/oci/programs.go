@@ -23,7 +23,15 @@ type Program struct {
 	Tags  []string // besides the release's
 	// Sample says that no install needs it.
 	Sample bool
+	// File is the program's file, where the image is called otherwise.
+	File string
+	// Envoy says that the image has an Envoy beside the program, which is given when
+	// it is built; only then it is.
+	Envoy bool
 }
+
+// file is the name of the program's file.
+func (p Program) file() string { return cmp.Or(p.File, p.Name) }
 
 // Programs are all of them. What captures traffic, by init container or CNI, is in
 // meshproxy.
@@ -31,6 +39,7 @@ func Programs() []Program {
 	return []Program{
 		{Name: "meshd", Title: "control plane of the mesh", User: 65532},
 		{Name: "meshproxy", Title: "sidecar and gateway of the mesh", User: 1337},
+		{Name: "meshproxy-envoy", Title: "sidecar and gateway with a stock Envoy, for the data plane envoy", User: 1337, File: "meshproxy", Envoy: true},
 		{Name: "bookinfo", Title: "the Bookinfo sample", User: 65532, Tags: []string{sampleTag}, Sample: true},
 	}
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // SBOM is the bill of materials of a program for one architecture: CycloneDX, in
-// JSON. It lists what the Go tool says is in the binary, no more and no less.
+// JSON. It lists what the Go tool says is in the binary, no more and no less, and
+// the files of others that are beside it, with their sums and licences.
 type SBOM struct {
 	Program, Architecture string
 	JSON                  []byte
@@ -38,7 +39,19 @@ type component struct {
 	Name       string     `json:"name"`
 	Version    string     `json:"version,omitempty"`
 	PURL       string     `json:"purl,omitempty"`
+	Hashes     []hash     `json:"hashes,omitempty"`
+	Licenses   []licensed `json:"licenses,omitempty"`
 	Properties []property `json:"properties,omitempty"`
+}
+
+type hash struct {
+	Algorithm string `json:"alg"`
+	Content   string `json:"content"`
+}
+
+// licensed is an SPDX expression.
+type licensed struct {
+	Expression string `json:"expression"`
 }
 
 type property struct {
@@ -46,7 +59,7 @@ type property struct {
 	Value string `json:"value"`
 }
 
-func newSBOM(r Release, p Program, b Binary) (SBOM, error) {
+func newSBOM(r Release, p Program, b Binary, e *Envoy) (SBOM, error) {
 	doc := cyclone{
 		Format: "CycloneDX", SpecVersion: "1.6", Version: 1,
 		Metadata: metadata{
@@ -67,6 +80,9 @@ func newSBOM(r Release, p Program, b Binary) (SBOM, error) {
 	}
 	for _, m := range b.build.Deps {
 		doc.Components = append(doc.Components, module(m))
+	}
+	if e != nil {
+		doc.Components = append(doc.Components, e.components()...)
 	}
 	slices.SortFunc(doc.Components, func(a, b component) int { return strings.Compare(a.Ref, b.Ref) })
 	text, err := json.MarshalIndent(doc, "", "  ")

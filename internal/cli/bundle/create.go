@@ -14,11 +14,11 @@ import (
 )
 
 type createOptions struct {
-	Env     *env.Env
-	Named   images.Named
-	Folders []string
-	Images  string
-	Output  string
+	Env      *env.Env
+	Named    images.Named
+	Programs images.Programs
+	Images   string
+	Output   string
 }
 
 func newCreateCmd(e *env.Env) *cobra.Command {
@@ -39,13 +39,13 @@ take instead (see meshctl images build).`,
 	}
 	o.Named.AddFlags(cmd)
 	f := cmd.Flags()
-	f.StringArrayVar(&o.Folders, "programs", nil, "`folder` with the programs to make images of; once for each architecture")
+	o.Programs.AddFlags(cmd)
 	f.StringVar(&o.Images, "images", "", "`folder` with images that are built already")
 	f.StringVarP(&o.Output, "output", "o", "mesh-bundle.tar.gz", "`file` to write")
 	cmd.MarkFlagsMutuallyExclusive("images", "programs")
+	cmd.MarkFlagsMutuallyExclusive("images", "envoy")
 	cmd.MarkFlagsMutuallyExclusive("images", "hub")
 	cmd.MarkFlagsMutuallyExclusive("images", "tag")
-	_ = cmd.MarkFlagDirname("programs")
 	_ = cmd.MarkFlagDirname("images")
 	_ = cmd.MarkFlagFilename("output", "tar.gz")
 	return cmd
@@ -63,7 +63,7 @@ func (o *createOptions) run() error {
 			return exit.Failuref("no room for the images").Because(err)
 		}
 		defer os.RemoveAll(folder)
-		set, err := images.Build(r, o.Folders)
+		set, err := images.Build(r, o.Programs)
 		if err != nil {
 			return err
 		}

