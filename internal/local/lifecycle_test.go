@@ -307,6 +307,37 @@ func TestDownLeavesNothing(t *testing.T) {
 	})
 }
 
+// Volumes over the folders that the proxy's files, another volume's content and the
+// program are in: nothing is missing. (Istio's own Bookinfo has an empty folder at /tmp.)
+func TestVolumesHideNothingOfOurs(t *testing.T) {
+	t.Parallel()
+	localtest.AsEachUser(t, func(t *testing.T) {
+		objects := strings.Replace(basics, "      containers:\n", `      volumes: [{name: tmp, emptyDir: {}}, {name: sub, emptyDir: {}}, {name: words, configMap: {name: words}}]
+      initContainers:
+      - name: check
+        image: example/check
+        volumeMounts: [{name: tmp, mountPath: /tmp}, {name: words, mountPath: /words}, {name: sub, mountPath: /tmp/sub}]
+      containers:
+`, 1) + `---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: words, namespace: default}
+data: {hello: world}
+`
+		m := start(t, "hide", objects, proxied, func(o *local.Options) {
+			// Below /tmp, as the folder of the test is.
+			err := os.WriteFile(filepath.Join(o.Folder, "check"), []byte("#!/bin/sh\n[ $(cat /words/hello) = world ] && touch /tmp/sub/x\n"), 0o755)
+			f, err2 := os.OpenFile(filepath.Join(o.Folder, "meshctl-local.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+			if err := errors.Join(err, err2); err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			fmt.Fprintln(f, "  example/check: {program: ./check}")
+		})
+		m.await("traffic", func(api.Status) bool { return strings.HasPrefix(get(t, m.url("default/web")), "v1 ") })
+	})
+}
+
 // A port in use: the next one is taken, and the status says so. Two meshes run
 // side by side.
 func TestPortInUse(t *testing.T) {
@@ -356,7 +387,7 @@ func TestRun(t *testing.T) {
 		if kinds["NodeReady"] != 1 || kinds["PodReady"] != 2 || kinds["Published"] != 1 {
 			t.Errorf("events %v", kinds)
 		}
-		if len(status.Diagnostics) != 1 || !strings.Contains(status.Diagnostics[0].Message, "exactly one of program, self and build") {
+		if len(status.Diagnostics) != 1 || !strings.Contains(status.Diagnostics[0].Message, "exactly one of program, self, build and command") {
 			t.Errorf("findings %v", status.Diagnostics)
 		}
 	})

@@ -30,12 +30,14 @@ type File struct {
 	Resources []string
 }
 
-// Rule maps images to a program; exactly one of Program, Self and Build is set.
+// Rule maps images to a program; exactly one of Program, Self, Build and Command is
+// set.
 type Rule struct {
 	Glob    string // as path.Match, but * also matches /
 	Program string // a command line
 	Self    string // run our own executable under this name
 	Build   string // folder of a Go main package
+	Command bool   // the container's own command, found on this machine
 	Pos     diag.Pos
 }
 
@@ -134,9 +136,18 @@ func (p *parser) rule(key, value *yaml.Node) {
 	before := len(p.ds)
 	count := 0
 	p.pairs(value, "the program of "+key.Value, func(k, v *yaml.Node) {
+		if k.Value == "command" {
+			if v.Kind != yaml.ScalarNode || v.Value != "true" {
+				p.fail(v, "command must be true, or be left out")
+				return
+			}
+			r.Command = true
+			count++
+			return
+		}
 		field := map[string]*string{"program": &r.Program, "self": &r.Self, "build": &r.Build}[k.Value]
 		if field == nil {
-			p.fail(k, fmt.Sprintf("unknown field %q; known are program, self and build", k.Value))
+			p.fail(k, fmt.Sprintf("unknown field %q; known are program, self, build and command", k.Value))
 			return
 		}
 		if v.Kind != yaml.ScalarNode || strings.TrimSpace(v.Value) == "" {
@@ -150,7 +161,7 @@ func (p *parser) rule(key, value *yaml.Node) {
 		return
 	}
 	if count != 1 {
-		p.fail(value, "want exactly one of program, self and build")
+		p.fail(value, "want exactly one of program, self, build and command")
 		return
 	}
 	p.file.Rules = append(p.file.Rules, r)

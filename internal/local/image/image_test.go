@@ -20,6 +20,7 @@ images:
   shop: {program: "./shop --name 'two words'"}
   "cart:*":
     build: ./cmd/cart
+  busybox: {command: true}
 resources:
   - a/b.yaml
 `))
@@ -31,6 +32,7 @@ resources:
 			{Glob: "meshctl/bookinfo*", Self: "bookinfo"},
 			{Glob: "shop", Program: "./shop --name 'two words'"},
 			{Glob: "cart:*", Build: "./cmd/cart"},
+			{Glob: "busybox", Command: true},
 		},
 		Resources: []string{"a/b.yaml"},
 	}
@@ -45,9 +47,10 @@ func TestParseNamesWhatIsWrong(t *testing.T) {
 		"yaml":         {"images: [", "m.yaml"},
 		"unknown":      {"image: {}", `m.yaml:1:1: unknown field "image"; known are images and resources`},
 		"not a map":    {"images: 3", "m.yaml:1:9: images must be a mapping"},
-		"two programs": {"images: {a: {self: x, build: y}}", "m.yaml:1:13: want exactly one of program, self and build"},
-		"no program":   {"images: {a: {}}", "m.yaml:1:13: want exactly one of program, self and build"},
-		"field":        {"images: {a: {run: x}}", `m.yaml:1:14: unknown field "run"; known are program, self and build`},
+		"two programs": {"images: {a: {self: x, build: y}}", "m.yaml:1:13: want exactly one of program, self, build and command"},
+		"no program":   {"images: {a: {}}", "m.yaml:1:13: want exactly one of program, self, build and command"},
+		"field":        {"images: {a: {run: x}}", `m.yaml:1:14: unknown field "run"; known are program, self, build and command`},
+		"command":      {"images: {a: {command: [sh]}}", "m.yaml:1:23: command must be true, or be left out"},
 		"twice":        {"images:\n  a: {self: x}\n  a: {self: y}", `m.yaml:3:3: "a" is there twice`},
 		"pattern":      {`images: {"[": {self: x}}`, `m.yaml:1:10: image pattern "[": syntax error in pattern`},
 		"escape":       {"resources: [../x.yaml]", `m.yaml:1:13: "../x.yaml" is not a file inside the folder`},
@@ -71,7 +74,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatal("no file")
 		}
 		for _, r := range file.Rules {
-			if (r.Self == "") == (r.Program == "" && r.Build == "") && len(ds) == 0 {
+			if (r.Self == "") == (r.Program == "" && r.Build == "" && !r.Command) && len(ds) == 0 {
 				t.Errorf("rule with not exactly one program: %+v", r)
 			}
 		}
@@ -126,7 +129,7 @@ func TestResolve(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := Resolver{
-		Folder: dir, File: &File{Rules: []Rule{{Glob: "self*", Self: "book"}, {Glob: "built", Build: "cmd"}, {Glob: "gone", Program: "./gone"}}},
+		Folder: dir, File: &File{Rules: []Rule{{Glob: "self*", Self: "book"}, {Glob: "built", Build: "cmd"}, {Glob: "gone", Program: "./gone"}, {Glob: "box", Command: true}}},
 		Build: func(_ context.Context, dir string) (string, error) { return dir + "/bin", nil },
 	}
 	cases := map[string]struct {
@@ -139,6 +142,9 @@ func TestResolve(t *testing.T) {
 		"self":              {Container{Name: "c", Image: "self:1"}, Program{selfPath, []string{"book"}}, ""},
 		"build":             {Container{Name: "c", Image: "built"}, Program{filepath.Join(dir, "cmd", "bin"), []string{"cmd"}}, ""},
 		"in PATH":           {Container{Name: "c", Annotations: map[string]string{Annotation: "sh"}}, Program{"", []string{"sh"}}, ""},
+		"own command":       {Container{Name: "c", Image: "box", Command: []string{"sh", "-c", "true"}}, Program{"", []string{"sh"}}, ""},
+		"own, none":         {Container{Name: "c", Image: "box"}, Program{}, CodeProgram},
+		"own, not here":     {Container{Name: "c", Image: "box", Command: []string{"/app/no such"}}, Program{}, CodeProgram},
 		"unknown":           {Container{Name: "c", Image: "nginx:1"}, Program{}, CodeUnknown},
 		"missing":           {Container{Name: "c", Image: "gone"}, Program{}, CodeProgram},
 		"bad line":          {Container{Name: "c", Annotations: map[string]string{Annotation: "'"}}, Program{}, CodeProgram},
@@ -163,6 +169,15 @@ func TestResolve(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The next step for an image whose command this machine knows is to run that.
+func TestFixKnowsTheCommand(t *testing.T) {
+	t.Parallel()
+	_, d := Resolver{Folder: "/x"}.Resolve(t.Context(), Container{Name: "c", Image: "busybox:1", Command: []string{"sh"}})
+	if d == nil || !strings.Contains(d.Fix, `images: {"busybox*": {command: true}}`) {
+		t.Errorf("got %+v", d)
 	}
 }
 

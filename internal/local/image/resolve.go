@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -50,7 +51,8 @@ type Resolver struct {
 // Container is one container to find the program of.
 type Container struct {
 	Name, Image string
-	Field       string // its place in Object
+	Command     []string // of the manifest; may be empty
+	Field       string   // its place in Object
 	Annotations map[string]string
 	Object      *resource.Object
 }
@@ -75,18 +77,33 @@ func (r Resolver) Resolve(ctx context.Context, c Container) (Program, *diag.Diag
 	}
 	if r.File != nil {
 		if rule, ok := r.File.Lookup(c.Image); ok {
-			p, err := r.byRule(ctx, rule)
+			p, err := r.byRule(ctx, rule, c.Command)
 			if err != nil {
 				return Program{}, c.finding(CodeProgram, err.Error(), "correct the rule at "+rule.Pos.String())
 			}
 			return p, nil
 		}
 	}
-	name := repository(c.Image)
+	what := "program: ./path/to/program"
+	if _, err := r.ownCommand(c.Command); err == nil {
+		what = "command: true" // this machine has what the container starts
+	}
 	return Program{}, c.finding(CodeUnknown,
 		fmt.Sprintf("no local program stands for image %q of container %q", c.Image, c.Name),
-		fmt.Sprintf("add to %s:  images: {%q: {program: ./path/to/program}}\nor to the pod's annotations:  %s.%s: ./path/to/program",
-			filepath.Join(r.Folder, FileName), name+"*", Annotation, c.Name))
+		fmt.Sprintf("add to %s:  images: {%q: {%s}}\nor to the pod's annotations:  %s.%s: ./path/to/program",
+			filepath.Join(r.Folder, FileName), repository(c.Image)+"*", what, Annotation, c.Name))
+}
+
+// ownCommand finds the program that a container's command begins with.
+func (r Resolver) ownCommand(command []string) (Program, error) {
+	if len(command) == 0 || command[0] == "" {
+		return Program{}, errors.New("the container has no command of its own")
+	}
+	path, err := exec.LookPath(command[0])
+	if err != nil {
+		return Program{}, fmt.Errorf("this machine has no program %q", command[0])
+	}
+	return Program{Path: path, Argv: command[:1]}, nil
 }
 
 // repository is an image name without tag and digest.
@@ -109,8 +126,10 @@ func (c Container) finding(code, message, fix string) *diag.Diagnostic {
 	return d
 }
 
-func (r Resolver) byRule(ctx context.Context, rule Rule) (Program, error) {
+func (r Resolver) byRule(ctx context.Context, rule Rule, command []string) (Program, error) {
 	switch {
+	case rule.Command:
+		return r.ownCommand(command)
 	case rule.Self != "":
 		return Program{Path: selfPath, Argv: []string{rule.Self}}, nil
 	case rule.Build != "":

@@ -122,7 +122,7 @@ type sandbox struct{ *node.Sandbox }
 func (n *Network) NewSandbox(c network.SandboxConfig) (network.Sandbox, error) {
 	box, err := node.NewSandbox(node.SandboxConfig{
 		Name: c.Name, Hostname: c.Hostname, IP: c.IP, Network: n.plan, Dir: c.Dir, HideDir: c.HideDir,
-		Mounts: c.Mounts, HostEntries: c.HostEntries, Nameservers: []netip.Addr{n.Gateway()}, Search: c.Search,
+		Mounts: c.Mounts, Programs: c.Programs, HostEntries: c.HostEntries, Nameservers: []netip.Addr{n.Gateway()}, Search: c.Search,
 	})
 	if err != nil {
 		return nil, err

@@ -62,6 +62,7 @@ type SandboxConfig struct {
 	Dir         string // the pod's own directory
 	HideDir     string // contains Dir, and the pod must not see the rest; may be ""
 	Mounts      []node.Mount
+	Programs    []string              // files that are started, also where Mounts hide them
 	HostEntries map[string]netip.Addr // extra names
 	Search      []string              // domains in which short names are looked up
 	Capture     *capture.Config       // nil: nothing is redirected to a sidecar

@@ -23,10 +23,11 @@ type SandboxConfig struct {
 	Hostname    string
 	IP          netip.Addr
 	Network     Network
-	Dir         string  // the pod's own directory, absolute; seen at the same path inside
-	HideDir     string  // a directory that contains Dir and whose other content the pod must not see; may be ""
-	Files       []File  // files laid over the tree
-	Mounts      []Mount // directories laid over the tree
+	Dir         string   // the pod's own directory, absolute; seen at the same path inside
+	HideDir     string   // a directory that contains Dir and whose other content the pod must not see; may be ""
+	Files       []File   // files laid over the tree
+	Mounts      []Mount  // directories laid over the tree
+	Programs    []string // files that are started, also where Mounts hide them
 	Sysctls     map[string]string
 	HostEntries map[string]netip.Addr // extra lines of /etc/hosts
 	Nameservers []netip.Addr
@@ -50,9 +51,12 @@ type Mount struct {
 
 // Sandbox is the namespaces of one pod. Close frees them.
 type Sandbox struct {
-	cfg  SandboxConfig
-	ns   handles
-	once sync.Once
+	cfg   SandboxConfig
+	ns    handles
+	plain handles // ns, but with a tree without the pod's volumes
+	// programs are where those are that volumes hide.
+	programs map[string]string
+	once     sync.Once
 }
 
 // NewSandbox makes namespaces, interface and file tree of a pod. The caller
@@ -72,14 +76,27 @@ func NewSandbox(cfg SandboxConfig) (*Sandbox, error) {
 		if err := unix.Sethostname([]byte(cfg.Hostname)); err != nil {
 			return fmt.Errorf("set host name: %w", err)
 		}
-		if err := buildTree(cfg); err != nil {
+		t, err := buildTree(cfg)
+		if err != nil {
 			return err
 		}
-		var err error
+		if s.plain, err = openHandles(); err != nil {
+			return err
+		}
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("make mount namespace: %w", err)
+		}
+		if s.programs, err = t.keepPrograms(cfg); err != nil {
+			return err
+		}
+		if err := t.addVolumes(cfg.Mounts); err != nil {
+			return err
+		}
 		s.ns, err = openHandles()
 		return err
 	})
 	if err != nil {
+		s.plain.close()
 		return nil, fmt.Errorf("make sandbox of pod %s: %w", cfg.Name, err)
 	}
 	if err := s.connect(); err != nil {
@@ -155,9 +172,11 @@ func (s *Sandbox) IP() netip.Addr { return s.cfg.IP }
 
 // Do runs fn inside all namespaces of the pod. fn must not start goroutines
 // that depend on them. Calls may run at the same time.
-func (s *Sandbox) Do(fn func() error) error {
+func (s *Sandbox) Do(fn func() error) error { return inside(s.ns, fn) }
+
+func inside(ns handles, fn func() error) error {
 	return OnThread(func() error {
-		if err := s.ns.enter(); err != nil {
+		if err := ns.enter(); err != nil {
 			return err
 		}
 		return fn()
@@ -197,5 +216,6 @@ func (s *Sandbox) Close() {
 			_ = netlink.LinkDel(link)
 		}
 		s.ns.close()
+		s.plain.close()
 	})
 }

@@ -18,6 +18,7 @@ type Command struct {
 	Path   string   // program; "" means Argv[0], searched in PATH of Env
 	Env    []string // the whole environment, "NAME=value"
 	Dir    string   // working directory inside the pod; "" is /
+	Plain  bool     // see the pod's tree without its volumes, which may hide what a program of ours needs
 	UID    *uint32  // nil: root of the node (the user who started the mesh)
 	GID    *uint32
 	Caps   []uintptr // capabilities to keep; nil: ContainerCaps
@@ -45,8 +46,15 @@ func (s *Sandbox) Start(c Command) (*os.Process, error) {
 	if len(c.Argv) == 0 {
 		return nil, errors.New("start in pod: no command")
 	}
+	ns := s.ns
+	if c.Plain {
+		ns = s.plain
+	}
+	if at, ok := s.programs[c.Path]; ok && !c.Plain {
+		c.Path = at
+	}
 	var proc *os.Process
-	err := s.Do(func() (err error) {
+	err := inside(ns, func() (err error) {
 		proc, err = c.Exec(0)
 		return err
 	})

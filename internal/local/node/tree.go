@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -13,8 +15,22 @@ import (
 
 // buildTree gives the calling thread's mount namespace the pod's file tree: a
 // small file system in memory whose top-level entries are the host's, so that a
-// missing mount point can be made without touching the host's disk.
-func buildTree(cfg SandboxConfig) error {
+// missing mount point can be made without touching the host's disk. The pod's
+// volumes are not in it yet.
+func buildTree(cfg SandboxConfig) (tree, error) {
+	t := tree{ours: map[string]bool{"/": true}}
+	if err := newRoot(cfg); err != nil {
+		return t, err
+	}
+	for i, f := range allFiles(cfg) {
+		if err := t.bindFile(filePath(cfg, i), f.Path); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+func newRoot(cfg SandboxConfig) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
@@ -30,16 +46,46 @@ func buildTree(cfg SandboxConfig) error {
 			return err
 		}
 	}
-	if err := pivot(root); err != nil {
-		return err
-	}
-	t := tree{ours: map[string]bool{"/": true}}
-	for i, f := range allFiles(cfg) {
-		if err := t.bindFile(filePath(cfg, i), f.Path); err != nil {
-			return err
+	return pivot(root)
+}
+
+// keptPrograms is where programs are to be seen that volumes hide: the folder of
+// each, so that it finds what lies beside it.
+const keptPrograms = "/.meshctl"
+
+// keepPrograms shows the programs that the volumes will hide in another place.
+func (t tree) keepPrograms(cfg SandboxConfig) (map[string]string, error) {
+	kept := map[string]string{}
+	for i, path := range cfg.Programs {
+		if kept[path] != "" || !slices.ContainsFunc(cfg.Mounts, func(m Mount) bool { return strings.HasPrefix(path, m.Path+"/") }) {
+			continue
 		}
+		at := filepath.Join(keptPrograms, strconv.Itoa(i))
+		if err := t.mount(Mount{Path: at, Source: filepath.Dir(path)}); err != nil {
+			return nil, err
+		}
+		kept[path] = filepath.Join(at, filepath.Base(path))
 	}
-	for _, m := range cfg.Mounts {
+	return kept, nil
+}
+
+// addVolumes lays the pod's volumes over its tree.
+func (t tree) addVolumes(mounts []Mount) error {
+	// A volume may hide the place of another's content.
+	sources := make([]string, len(mounts))
+	for i, m := range mounts {
+		if m.Source == "" {
+			continue
+		}
+		fd, err := unix.Open(m.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("mount %s: open %s: %w", m.Path, m.Source, err)
+		}
+		defer unix.Close(fd)
+		sources[i] = fmt.Sprintf("/proc/thread-self/fd/%d", fd)
+	}
+	for i, m := range mounts {
+		m.Source = sources[i]
 		if err := t.mount(m); err != nil {
 			return err
 		}

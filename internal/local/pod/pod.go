@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -251,9 +253,13 @@ func (p *Pod) setUp() error {
 			hosts[name] = ip
 		}
 	}
+	var programs []string
+	for _, name := range slices.Sorted(maps.Keys(p.cfg.Programs)) {
+		programs = append(programs, p.cfg.Programs[name].Path)
+	}
 	box, err := p.cfg.Network.NewSandbox(network.SandboxConfig{
 		Name: spec.ID(), UID: p.cfg.UID, Hostname: Hostname(spec), IP: p.cfg.IP,
-		Dir: p.cfg.Dir, HideDir: p.cfg.HideDir, Mounts: mounts, HostEntries: hosts,
+		Dir: p.cfg.Dir, HideDir: p.cfg.HideDir, Mounts: mounts, Programs: programs, HostEntries: hosts,
 		Search:  []string{spec.Namespace + ".svc." + p.cfg.Domain, "svc." + p.cfg.Domain, p.cfg.Domain},
 		Capture: p.captured(),
 	})

@@ -81,7 +81,7 @@ func (c *container) command() (node.Command, error) {
 	cmd := node.Command{Env: env, Dir: c.spec.WorkingDir}
 	if c.role == roleProxy {
 		proxy := c.pod.cfg.Proxy
-		cmd.Path, cmd.Caps = proxy.Program.Path, node.ProxyCaps()
+		cmd.Path, cmd.Caps, cmd.Plain = proxy.Program.Path, node.ProxyCaps(), true
 		cmd.Argv = append(append([]string(nil), proxy.Program.Argv...), c.spec.Args...)
 		return cmd, nil
 	}

@@ -98,7 +98,7 @@ func (r *Runtime) programs(ctx context.Context, spec controller.PodSpec) (map[st
 	find := func(list string, containers []corev1.Container) {
 		for i, c := range containers {
 			p, d := resolver.Resolve(ctx, image.Container{
-				Name: c.Name, Image: c.Image, Field: fmt.Sprintf("%s.%s[%d]", path, list, i),
+				Name: c.Name, Image: c.Image, Command: c.Command, Field: fmt.Sprintf("%s.%s[%d]", path, list, i),
 				Annotations: spec.Annotations, Object: spec.Source,
 			})
 			if d != nil {
