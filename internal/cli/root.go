@@ -14,6 +14,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/checkinject"
 	"github.com/meshctl/meshctl/internal/cli/deletion"
 	"github.com/meshctl/meshctl/internal/cli/describe"
+	"github.com/meshctl/meshctl/internal/cli/diff"
 	"github.com/meshctl/meshctl/internal/cli/down"
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exec"
@@ -59,7 +60,7 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 			proxystatus.NewCmd(e, nil), proxyconfig.NewCmd(e), logs.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),
 			checkinject.NewCmd(e, nil), injectcmd.NewCmd(e),
 		},
-		groupAsk:   {describe.NewCmd(e, nil), route.NewCmd(e), authz.NewCmd(e)},
+		groupAsk:   {diff.NewCmd(e, nil), describe.NewCmd(e, nil), route.NewCmd(e), authz.NewCmd(e)},
 		groupOther: {images.NewCmd(e), bundle.NewCmd(e), version.NewCmd(e, nil), settingscmd.NewCmd(e), newOptions(e)},
 	}
 }

@@ -83,6 +83,15 @@ func (e *exchange) tellRoute() {
 }
 
 func describeRoute(r *snapshot.Route) string {
+	s := DescribeMatch(r)
+	if r.Name != "" && r.Name != "default" {
+		s = r.Name + ": " + s
+	}
+	return s
+}
+
+// DescribeMatch says which requests a route takes: "prefix /api, header x = 2".
+func DescribeMatch(r *snapshot.Route) string {
 	s := route.DescribePath(&r.Match.Path)
 	if s == "prefix /" {
 		s = "any path"
@@ -102,9 +111,6 @@ func describeRoute(r *snapshot.Route) string {
 	}
 	for i := range r.Match.Query {
 		s += ", query " + r.Match.Query[i].Name
-	}
-	if r.Name != "" && r.Name != "default" {
-		s = r.Name + ": " + s
 	}
 	return s
 }

@@ -2,6 +2,7 @@ package whatif
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -22,23 +23,65 @@ var (
 
 const nodeName = "local"
 
-// populate adds what a cluster's controllers would make of the objects: pods that
-// are ready, addresses of services, endpoints. It leaves objects that hold pods
-// alone: running is true then. The default gateway is added when the objects use
-// one and bring none.
-func populate(objects []*resource.Object) (all []*resource.Object, running bool, err error) {
-	if slices.ContainsFunc(objects, func(o *resource.Object) bool { return o.Key.Kind == resource.KindPod && hasAddress(o) }) {
-		return objects, true, nil
+// addresses are those that were made up. A world that comes after another gives
+// what is in both the same ones, or everything would seem to have changed.
+type addresses struct {
+	services *controller.Allocator
+	pods     map[string]netip.Addr // by namespace/name
+	last     netip.Addr
+	// before are the objects of the world before; nil: there was none.
+	before map[resource.Key]*resource.Object
+}
+
+func newAddresses(before *World) addresses {
+	a := addresses{services: controller.NewAllocator(serviceNetwork), pods: map[string]netip.Addr{}, last: podNetwork.Addr().Next()} // the node's own
+	if before == nil {
+		return a
 	}
-	if uses(objects, resource.KindGateway) && !controller.HasGateway(objects) {
+	// An address is found by the name's hash first: giving them out in the order of
+	// before makes the same ones.
+	a.before = map[resource.Key]*resource.Object{}
+	var services []*resource.Object
+	for _, o := range before.objects {
+		a.before[o.Key] = o
+		if o.Key.Kind == resource.KindService {
+			services = append(services, o)
+		}
+	}
+	a.services.Services(services)
+	maps.Copy(a.pods, before.made.pods)
+	a.last = before.made.last
+	return a
+}
+
+// pod gives a pod its address.
+func (a *addresses) pod(id string) netip.Addr {
+	if ip, ok := a.pods[id]; ok {
+		return ip
+	}
+	a.last = a.last.Next()
+	a.pods[id] = a.last
+	return a.last
+}
+
+// populate adds what a cluster's controllers would make of the objects: pods that
+// are ready, addresses of services, endpoints. Where objects hold pods already,
+// only what is missing for Services is added: running is true then. The default
+// gateway is added when the objects use one, or with ingress, and bring none.
+func (a *addresses) populate(objects []*resource.Object, ingress bool) (all []*resource.Object, running bool, err error) {
+	if slices.ContainsFunc(objects, func(o *resource.Object) bool { return o.Key.Kind == resource.KindPod && hasAddress(o) }) {
+		all, err = a.complete(objects)
+		return all, true, err
+	}
+	if (ingress || uses(objects, resource.KindGateway)) && !controller.HasGateway(objects) {
 		gateway, err := controller.DefaultGateway()
 		if err != nil {
 			return nil, false, fmt.Errorf("add the default gateway: %w", err)
 		}
 		objects = append(slices.Clone(objects), gateway...)
 	}
-	pods := pods(objects)
-	services, _ := controller.NewAllocator(serviceNetwork).Services(objects)
+	pods := a.podsOf(objects)
+	services, _ := a.services.Services(objects)
 	made := make([]metav1.Object, 0, len(services)+2*len(pods))
 	for _, s := range services {
 		made = append(made, s)
@@ -46,9 +89,19 @@ func populate(objects []*resource.Object) (all []*resource.Object, running bool,
 	for _, p := range pods {
 		made = append(made, controller.PodObject(p, nodeName, nodeAddress))
 	}
-	for _, e := range controller.EndpointSlices(services, pods, nodeName, func(_ controller.Pod, port int32) int32 { return port }) {
+	for _, e := range controller.EndpointSlices(services, pods, nodeName, samePort) {
 		made = append(made, e)
 	}
+	all, err = withMade(objects, made)
+	return all, false, err
+}
+
+// samePort: pods are reached where they listen.
+func samePort(_ controller.Pod, port int32) int32 { return port }
+
+// withMade adds objects that controllers make; one takes the place of what is
+// written under the same key.
+func withMade(objects []*resource.Object, made []metav1.Object) ([]*resource.Object, error) {
 	written := map[resource.Key]*resource.Object{}
 	for _, o := range objects {
 		written[o.Key] = o
@@ -56,7 +109,7 @@ func populate(objects []*resource.Object) (all []*resource.Object, running bool,
 	for _, m := range made {
 		o, err := resource.FromKube(m)
 		if err != nil {
-			return nil, false, fmt.Errorf("make %s/%s: %w", m.GetNamespace(), m.GetName(), err)
+			return nil, fmt.Errorf("make %s/%s: %w", m.GetNamespace(), m.GetName(), err)
 		}
 		if from := written[o.Key]; from != nil {
 			o.Pos, o.Fields = from.Pos, from.Fields // findings point at what the user wrote
@@ -67,7 +120,7 @@ func populate(objects []*resource.Object) (all []*resource.Object, running bool,
 	for _, o := range written {
 		out = append(out, o)
 	}
-	return out, false, nil
+	return out, nil
 }
 
 func uses(objects []*resource.Object, k resource.Kind) bool {
@@ -79,9 +132,9 @@ func hasAddress(o *resource.Object) bool {
 	return ok && p.Status.PodIP != ""
 }
 
-// pods are those that the workloads would have once all are ready. Replicas are
+// podsOf are those that the workloads would have once all are ready. Replicas are
 // alike: two show that there are several, and more would only cost time.
-func pods(objects []*resource.Object) []controller.Pod {
+func (a *addresses) podsOf(objects []*resource.Object) []controller.Pod {
 	namespaces := map[string]map[string]string{}
 	for _, o := range objects {
 		if o.Key.Kind == resource.KindNamespace {
@@ -89,15 +142,13 @@ func pods(objects []*resource.Object) []controller.Pod {
 		}
 	}
 	workloads, _ := controller.Workloads(objects, nil)
-	next := podNetwork.Addr().Next() // the node's own
 	var out []controller.Pod
 	for _, wl := range workloads {
 		wl.Replicas = min(wl.Replicas, 2)
 		for _, spec := range controller.Rollout(wl, nil, namespaces[wl.Key.Namespace]).Start {
-			next = next.Next()
 			out = append(out, controller.Pod{
 				PodSpec: spec, UID: controller.NewUID(spec, 0),
-				PodStatus: controller.PodStatus{IP: next, Phase: corev1.PodRunning, Ready: true, Started: time.Unix(1, 0)},
+				PodStatus: controller.PodStatus{IP: a.pod(spec.ID()), Phase: corev1.PodRunning, Ready: true, Started: time.Unix(1, 0)},
 			})
 		}
 	}

@@ -64,21 +64,9 @@ func (w *World) compiled(ctx context.Context, p *pod, kind mesh.ProxyType) (*pro
 		return nil, err
 	}
 	x := &proxy{pod: p, names: nametable.Table{}}
-	c, err := compile.New(compile.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("compile for %s: %w", p, err)
+	if err := x.compile(all[0], func(string, string) bool { return true }); err != nil {
+		return nil, err
 	}
-	for _, t := range compiledTypes {
-		var set []compile.Raw
-		for r := range all[0].Set(t).All() {
-			set = append(set, compile.Raw{Name: r.Name(), Version: r.Version(), Bytes: r.Body()})
-		}
-		x.refused = append(x.refused, c.Apply(compile.Update{TypeURL: t, Set: set})...)
-	}
-	// Certificates are given by the agent: listeners must not wait for them here.
-	c.Snapshot()
-	c.ReleaseHeld()
-	x.snap = c.Snapshot()
 	for r := range all[0].Set(xdsserve.TypeNameTable).All() {
 		part, err := nametable.Unmarshal(r.Body())
 		if err != nil {
@@ -87,6 +75,55 @@ func (w *World) compiled(ctx context.Context, p *pod, kind mesh.ProxyType) (*pro
 		maps.Copy(x.names, part)
 	}
 	w.proxies[key] = x
+	return x, nil
+}
+
+// compile makes the snapshot of the wanted resources.
+func (x *proxy) compile(sent *xdsserve.Snapshot, want func(typeURL, name string) bool) error {
+	c, err := compile.New(compile.Options{})
+	if err != nil {
+		return fmt.Errorf("compile for %s: %w", x.pod, err)
+	}
+	for _, t := range compiledTypes {
+		var set []compile.Raw
+		for r := range sent.Set(t).All() {
+			if want(t, r.Name()) {
+				set = append(set, compile.Raw{Name: r.Name(), Version: r.Version(), Bytes: r.Body()})
+			}
+		}
+		x.refused = append(x.refused, c.Apply(compile.Update{TypeURL: t, Set: set})...)
+	}
+	// Certificates are given by the agent: listeners must not wait for them here.
+	c.Snapshot()
+	c.ReleaseHeld()
+	x.snap = c.Snapshot()
+	return nil
+}
+
+// server gives the inbound side of a sidecar. What it may call is no part of it,
+// which in a large mesh is nearly everything.
+func (w *World) server(ctx context.Context, p *pod) (*proxy, error) {
+	for _, have := range []map[proxyKey]*proxy{w.proxies, w.servers} {
+		if x := have[proxyKey{p, mesh.Sidecar}]; x != nil {
+			return x, nil
+		}
+	}
+	node, err := w.node(p, mesh.Sidecar)
+	if err != nil {
+		return nil, err
+	}
+	all, err := w.cp.Preview(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	x := &proxy{pod: p}
+	err = x.compile(all[0], func(t, name string) bool {
+		return t == xdsserve.TypeListener && (name == "virtualInbound" || name == "connect_terminate") || t == xdsserve.TypeSecret
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.servers[proxyKey{p, mesh.Sidecar}] = x
 	return x, nil
 }
 

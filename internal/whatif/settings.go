@@ -21,6 +21,13 @@ func round(p float64) float64 {
 
 // tellForward says what is in force for a request that is forwarded.
 func (e *exchange) tellForward(s *Step, f *snapshot.Forward) {
+	s.Settings = append(s.Settings, ForwardSettings(f)...)
+}
+
+// ForwardSettings are what is in force for requests that a route forwards, in the
+// words of the API; targets are left out.
+func ForwardSettings(f *snapshot.Forward) []Setting {
+	var s Step
 	if f.Timeout > 0 {
 		s.set("timeout", "%s", f.Timeout)
 	}
@@ -53,6 +60,7 @@ func (e *exchange) tellForward(s *Step, f *snapshot.Forward) {
 	for i := range f.Hash {
 		s.set("hash", "%s %s", [...]string{"header", "cookie", "source address", "query parameter", "filter state"}[f.Hash[i].Kind], f.Hash[i].Name)
 	}
+	return s.Settings
 }
 
 // retryNames are the conditions in the words of retryOn.

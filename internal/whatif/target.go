@@ -161,6 +161,13 @@ var balancing = [...]string{"ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "consisten
 
 // tellTarget says what is in force for requests to a cluster.
 func (x *walk) tellTarget(s *Step, cl *snapshot.Cluster) {
+	s.Settings = append(s.Settings, ClusterSettings(cl)...)
+}
+
+// ClusterSettings are what is in force for requests to a cluster, in the words of
+// DestinationRule.
+func ClusterSettings(cl *snapshot.Cluster) []Setting {
+	var s Step
 	if cl.Discovery != snapshot.DiscoverOriginalDst {
 		s.set("balancing", "%s", balancing[cl.LB.Policy])
 	}
@@ -181,6 +188,7 @@ func (x *walk) tellTarget(s *Step, cl *snapshot.Cluster) {
 			s.set(limit.name, "%d", limit.value)
 		}
 	}
+	return s.Settings
 }
 
 // arrive is the request on its way to an endpoint.
@@ -247,7 +255,7 @@ func (x *walk) meet(to *pod, next *connection) error {
 		return x.gateway(to, next)
 	case sidecar:
 	}
-	px, err := x.w.proxy(x.ctx, to)
+	px, err := x.w.server(x.ctx, to)
 	if err != nil {
 		return err
 	}

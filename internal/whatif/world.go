@@ -20,6 +20,12 @@ type Input struct {
 	// ClusterDomain is cluster.local when empty.
 	ClusterDomain string
 	Logger        *slog.Logger // nil discards
+	// Ingress says that the default gateway of a local mesh is there, even when no
+	// Gateway uses it.
+	Ingress bool
+	// Before is the world that this one comes after: what is in both keeps its
+	// addresses. Unless nil.
+	Before *World
 }
 
 // World is a mesh that can be asked. It belongs to one goroutine.
@@ -32,20 +38,24 @@ type World struct {
 	pods    []*pod                      // ordered by namespace and name
 	byIP    map[netip.Addr]*pod
 	proxies map[proxyKey]*proxy
+	servers map[proxyKey]*proxy // compiled inbound sides
+	made    addresses
 }
 
 const sourceName = "whatif"
 
 // New derives a world of objects.
 func New(ctx context.Context, in Input) (*World, error) {
-	objects, running, err := populate(in.Objects)
+	w := &World{
+		given: slices.Clone(in.Objects), domain: cmp.Or(in.ClusterDomain, "cluster.local"), objects: map[string]*resource.Object{},
+		byIP: map[netip.Addr]*pod{}, proxies: map[proxyKey]*proxy{}, servers: map[proxyKey]*proxy{},
+		made: newAddresses(in.Before),
+	}
+	objects, running, err := w.made.populate(in.Objects, in.Ingress)
 	if err != nil {
 		return nil, err
 	}
-	w := &World{
-		given: slices.Clone(in.Objects), running: running, domain: cmp.Or(in.ClusterDomain, "cluster.local"), objects: map[string]*resource.Object{},
-		byIP: map[netip.Addr]*pod{}, proxies: map[proxyKey]*proxy{},
-	}
+	w.running = running
 	w.cp, err = controlplane.New(controlplane.Settings{
 		ClusterDomain: w.domain, AllowPlaintext: true, Sources: []string{sourceName}, Logger: in.Logger,
 	})

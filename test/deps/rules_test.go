@@ -148,6 +148,16 @@ var rules = []rule{
 		why:   "a filter sees the exchange, not who runs it",
 	},
 	{
+		who:  []string{"internal/compare"},
+		only: []string{"internal/controlplane/xdsserve", "internal/nametable", "github.com/envoyproxy/go-control-plane/envoy/config/core/v3", protobuf},
+		why:  "what differs is found in what proxies are sent, whoever made it: no source, no derivation, no I/O",
+	},
+	{
+		who:   []string{"internal/whatif", "internal/effect"},
+		never: []string{"internal/meshd", "internal/localmesh", "internal/proxy/engine", "internal/proxy/httpconn", grpc},
+		why:   "questions are answered from values: no mesh has to run for them",
+	},
+	{
 		who:  []string{"internal/proxy/route"},
 		only: []string{"internal/proxy/header", "internal/proxy/snapshot", xxhash},
 		why:  "a request finds its route in compiled values alone, so that routes can be asked without a socket",
