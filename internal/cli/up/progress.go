@@ -24,7 +24,7 @@ func newProgress(e *env.Env) *progress { return &progress{env: e, start: e.Now()
 
 // shown are the kinds of event that are steps; warnings are always shown.
 var shown = map[string]string{
-	"NodeReady": "network of the mesh", "ControlPlaneReady": "control plane", "PodReady": "", "Published": "",
+	"NodeReady": "network of the mesh", "ControlPlaneReady": "control plane", "PodReady": "", "PodCompleted": "", "Published": "",
 }
 
 // event prints a step, and all warnings.
@@ -48,8 +48,11 @@ func (p *progress) event(e api.Event) {
 		what = "port " + e.Object
 	}
 	detail := e.Message
-	if e.Kind == "PodReady" {
+	switch e.Kind {
+	case "PodReady":
 		detail = "ready " + e.Message
+	case "PodCompleted":
+		detail = "completed " + e.Message
 	}
 	line := fmt.Sprintf("%s %6s  %-44s %s", mark, seconds(p.env.Now().Sub(p.start)), what, io.ErrPaint(stdio.Dim, detail))
 	io.Sayf("%s\n", strings.TrimRight(line, " "))

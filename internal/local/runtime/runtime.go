@@ -212,6 +212,8 @@ func (r *Runtime) tellReadiness(pods []controller.Pod) {
 		switch {
 		case p.Ready && !r.wasReady[p.ID()]:
 			r.feed.add(false, "PodReady", "Pod "+p.ID(), fmt.Sprintf("after %s", time.Since(p.Started).Round(time.Millisecond)))
+		case p.Phase == corev1.PodSucceeded && r.wasReady[p.ID()]:
+			r.feed.add(false, "PodCompleted", "Pod "+p.ID(), fmt.Sprintf("after %s", time.Since(p.Started).Round(time.Millisecond)))
 		case !p.Ready && !p.Terminating && r.wasReady[p.ID()]:
 			r.feed.add(true, "PodNotReady", "Pod "+p.ID(), p.Message)
 		}
