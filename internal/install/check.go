@@ -164,7 +164,7 @@ func (c *checker) beforeInstall(ctx context.Context) {
 // rights asks for every kind that the release has whether it may be applied.
 func (c *checker) rights(ctx context.Context) {
 	seen := map[string]bool{}
-	var missing []string
+	var missing []kube.Right
 	for _, o := range c.in.Release.Objects {
 		k := o.GroupVersionKind()
 		m, err := c.i.Client.Mapper.RESTMapping(k.GroupKind(), k.Version)
@@ -183,15 +183,36 @@ func (c *checker) rights(ctx context.Context) {
 				return
 			}
 			if !ok {
-				missing = append(missing, r.String())
+				missing = append(missing, r)
 			}
 		}
 	}
 	var err error
 	if len(missing) > 0 {
-		err = errors.New("you may not: " + strings.Join(missing, "; "))
+		err = errors.New("you may not:\n" + strings.Join(byResource(missing), "\n"))
 	}
 	c.judge("you have the rights to install", err, "ask the cluster's administrator for cluster-admin, or for the rights named")
+}
+
+// byResource is one line for each resource, with the verbs that are missing.
+func byResource(all []kube.Right) []string {
+	var order []kube.Right
+	verbs := map[kube.Right][]string{}
+	for _, r := range all {
+		verb := r.Verb
+		r.Verb = ""
+		if verbs[r] == nil {
+			order = append(order, r)
+		}
+		verbs[r] = append(verbs[r], verb)
+	}
+	var lines []string
+	for _, r := range order {
+		key := r
+		r.Verb = strings.Join(verbs[key], ",")
+		lines = append(lines, r.String())
+	}
+	return lines
 }
 
 var reviewKind = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews"}
@@ -281,8 +302,11 @@ func (c *checker) controlPlane(ctx context.Context) bool {
 			why = errors.New(p.Reason)
 		}
 		c.judge(name+"is ready", why, "kubectl -n "+p.Namespace+" describe deployment "+p.Name)
+		if !p.Ours || c.in.Version == "" {
+			continue // another's versions are not to be compared with ours
+		}
 		skew := ""
-		if p.Ours && c.in.Version != "" && p.Version != c.in.Version {
+		if p.Version != c.in.Version {
 			skew = fmt.Sprintf("it is %s, and this program %s", p.Version, c.in.Version)
 		}
 		c.warn(name+"has the version of this program", skew, "meshctl upgrade, or the meshctl of that version")
@@ -444,7 +468,7 @@ func (c *checker) dataPlane(ctx context.Context) {
 	if len(notReady) > 0 {
 		bad = fmt.Errorf("%d of %d are not: %s", len(notReady), injected, first(notReady, 5))
 	}
-	c.judge(fmt.Sprintf("the proxies of %d pods are ready", injected), bad, "kubectl describe pod, and kubectl logs -c istio-proxy")
+	c.judge("the proxies of "+Count(injected, "pod")+" are ready", bad, "kubectl describe pod, and kubectl logs -c istio-proxy")
 	work, err := c.i.Workloads(ctx, "")
 	if c.judge("can see workloads", err, "") {
 		var old []string
@@ -455,7 +479,7 @@ func (c *checker) dataPlane(ctx context.Context) {
 		}
 		problem := ""
 		if len(old) > 0 {
-			problem = fmt.Sprintf("%d workloads are not: %s", len(old), first(old, 5))
+			problem = Count(len(old), "workload") + " not: " + first(old, 5)
 		}
 		c.warn("proxies are up to date", problem, "meshctl restart --outdated")
 	}

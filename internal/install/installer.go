@@ -175,20 +175,26 @@ func (i *Installer) list(ctx context.Context, k schema.GroupVersionKind, namespa
 	}
 }
 
-// pauses are between attempts while a server is away: ten seconds in all.
-var pauses = []time.Duration{250 * time.Millisecond, 750 * time.Millisecond, 2 * time.Second, 3 * time.Second, 4 * time.Second}
+// pauses are between attempts while a server is away: half a minute in all, about
+// what a control plane of Kubernetes takes to start again.
+var pauses = []time.Duration{250 * time.Millisecond, 750 * time.Millisecond, 2 * time.Second, 3 * time.Second, 5 * time.Second, 5 * time.Second, 7 * time.Second, 7 * time.Second}
+
+// again are the failures of a server that is away for a moment. One that starts
+// shows for a blink a certificate that is not for its name; who is here has
+// spoken to it before.
+var again = []kube.Kind{kube.Unreachable, kube.Throttled, kube.Late, kube.BadTLS}
 
 // patiently repeats what may be repeated while the server cannot answer.
 func (i *Installer) patiently(ctx context.Context, doing string, do func() error) error {
 	for n := 0; ; n++ {
 		err := i.Client.Explain(do(), doing)
 		var k *kube.Error
-		again := errors.As(err, &k) && slices.Contains([]kube.Kind{kube.Unreachable, kube.Throttled, kube.Late}, k.Kind)
-		if apierrors.IsConflict(err) || apierrors.IsInternalError(err) {
-			again = true
-		}
-		if err == nil || !again || n >= len(pauses) {
+		away := errors.As(err, &k) && slices.Contains(again, k.Kind)
+		if err == nil || !away && !apierrors.IsConflict(err) && !apierrors.IsInternalError(err) || n >= len(pauses) {
 			return err
+		}
+		if away && n > 0 {
+			i.report("", Waiting, "the cluster: %v", k)
 		}
 		select {
 		case <-ctx.Done():

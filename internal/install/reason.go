@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -121,8 +122,8 @@ func containerReason(s *corev1.ContainerStatus) (why, hint string) {
 		w := s.State.Waiting
 		switch w.Reason {
 		case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable":
-			return fmt.Sprintf("cannot pull image %s: %s", s.Image, firstLine(cmp.Or(w.Message, w.Reason))),
-				"name the registry and version with --set hub=… --set tag=…; `meshctl manifest generate` shows the images"
+			return fmt.Sprintf("cannot pull image %s: %s", s.Image, pullError(cmp.Or(w.Message, w.Reason), s.Image)),
+				"name the registry and version with --set hub=… --set tag=…; meshctl images list shows what is pulled"
 		case "CrashLoopBackOff":
 			return fmt.Sprintf("container %s ends again and again%s", s.Name, exitOf(crashed)), fmt.Sprintf("kubectl logs -c %s --previous, for its last words", s.Name)
 		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
@@ -132,6 +133,15 @@ func containerReason(s *corev1.ContainerStatus) (why, hint string) {
 		return fmt.Sprintf("container %s has ended%s", s.Name, exitOf(s.State.Terminated)), fmt.Sprintf("kubectl logs -c %s, for its last words", s.Name)
 	}
 	return "", ""
+}
+
+// pulling are the steps that kubelet and container runtime name before they say
+// what failed.
+var pulling = regexp.MustCompile(`^(rpc error: code = \w+ desc = |Back-off pulling image "[^"]*": |ErrImagePull: |failed to pull and unpack image "[^"]*": |failed to resolve reference "[^"]*": |failed to do request: \w+ "[^"]*": )+`)
+
+// pullError is the part of a runtime's message that says what failed.
+func pullError(message, image string) string {
+	return strings.TrimPrefix(pulling.ReplaceAllString(firstLine(message), ""), image+": ")
 }
 
 func exitOf(t *corev1.ContainerStateTerminated) string {

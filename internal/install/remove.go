@@ -48,8 +48,10 @@ var runtimeObjects = []struct {
 }{
 	{schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, []string{"istio-ca-root-cert"}, true},
 	{schema.GroupVersionKind{Version: "v1", Kind: "Secret"}, []string{"istio-ca-secret"}, false},
-	{schema.GroupVersionKind{Group: "coordination.k8s.io", Version: "v1", Kind: "Lease"}, nil, false},
+	{leaseKind, nil, false},
 }
+
+var leaseKind = schema.GroupVersionKind{Group: "coordination.k8s.io", Version: "v1", Kind: "Lease"}
 
 // PlanRemoval finds what is to be removed. It changes nothing.
 func (i *Installer) PlanRemoval(ctx context.Context, in RemovalInput) (*Removal, error) {
@@ -74,9 +76,12 @@ func (i *Installer) PlanRemoval(ctx context.Context, in RemovalInput) (*Removal,
 		return nil, err
 	}
 	if in.Purge {
-		if err := i.planPurge(ctx, r); err != nil {
-			return nil, err
-		}
+		err = i.planPurge(ctx, r)
+	} else {
+		err = i.planLeases(ctx, r)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if in.KeepRecords {
 		return r, nil
@@ -108,6 +113,23 @@ func (i *Installer) planTags(ctx context.Context, r *Removal) error {
 			if !slices.ContainsFunc(r.Objects, func(o *unstructured.Unstructured) bool { return IDOf(o) == IDOf(u) }) {
 				r.Objects = append([]*unstructured.Unstructured{u}, r.Objects...)
 			}
+		}
+	}
+	return nil
+}
+
+// planLeases adds the Leases of a revision's replicas.
+func (i *Installer) planLeases(ctx context.Context, r *Removal) error {
+	if r.Input.Revision == DefaultRevision {
+		return nil // named without a revision: not to be told from those of all
+	}
+	found, err := i.list(ctx, leaseKind, r.Input.Namespace, "")
+	if err != nil {
+		return err
+	}
+	for _, u := range found {
+		if n := u.GetName(); strings.HasPrefix(n, "istio-") && strings.HasSuffix(n, "-leader-"+r.Input.Revision) {
+			r.Objects = append(r.Objects, u)
 		}
 	}
 	return nil
@@ -195,7 +217,7 @@ func (i *Installer) attached(ctx context.Context, in RemovalInput) ([]string, er
 	var out []string
 	for _, p := range pods {
 		rev, injected := injectedRevision(p)
-		if !injected || !in.Purge && rev != in.Revision || strings.HasSuffix(p.GetLabels()[labelComponent], "Gateways") {
+		if p.GetDeletionTimestamp() != nil || !injected || !in.Purge && rev != in.Revision || strings.HasSuffix(p.GetLabels()[labelComponent], "Gateways") {
 			continue
 		}
 		if p.GetAnnotations()["inject.istio.io/templates"] == "gateway" && p.GetNamespace() == in.Namespace {
@@ -239,7 +261,7 @@ func (e *LeftoverError) Error() string {
 		}
 		lines = append(lines, line)
 	}
-	return fmt.Sprintf("%d objects are still there after %s: %s", len(e.IDs), e.After, strings.Join(lines, ", "))
+	return fmt.Sprintf("after %s there is still %s", e.After, strings.Join(lines, ", "))
 }
 
 // Remove deletes what a plan lists, waits until it is gone, and looks whether
@@ -321,11 +343,7 @@ func (i *Installer) awaitGone(ctx context.Context, all []*unstructured.Unstructu
 func (r *Removal) ResourceKinds() string {
 	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(r.Resources)) {
-		n := r.Resources[kind]
-		if n != 1 {
-			kind += "s"
-		}
-		parts = append(parts, fmt.Sprintf("%d %s", n, kind))
+		parts = append(parts, Count(r.Resources[kind], kind))
 	}
 	return strings.Join(parts, ", ")
 }

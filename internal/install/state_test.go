@@ -41,7 +41,7 @@ func TestReadiness(t *testing.T) {
 		{"not looked at", object("Deployment", 2, m("replicas", int64(1)), m("observedGeneration", int64(1), "updatedReplicas", int64(1), "readyReplicas", int64(1))), false, "has not looked"},
 		{"old version", object("Deployment", 1, m("replicas", int64(2)), m("observedGeneration", int64(1), "updatedReplicas", int64(1), "readyReplicas", int64(2))), false, "1 of 2 replicas are of the new version"},
 		{"not ready", object("Deployment", 1, m("replicas", int64(2)), m("observedGeneration", int64(1), "updatedReplicas", int64(2), "readyReplicas", int64(1))), false, "1 of 2 replicas are ready"},
-		{"ending", object("Deployment", 1, m("replicas", int64(1)), m("observedGeneration", int64(1), "replicas", int64(2), "updatedReplicas", int64(1), "readyReplicas", int64(2))), false, "1 old replicas are ending"},
+		{"ending", object("Deployment", 1, m("replicas", int64(1)), m("observedGeneration", int64(1), "replicas", int64(2), "updatedReplicas", int64(1), "readyReplicas", int64(2))), false, "1 old replica left to end"},
 		{"scaled to nothing", object("Deployment", 1, m("replicas", int64(0)), m("observedGeneration", int64(1))), true, ""},
 		{"nodes", object("DaemonSet", 1, m(), m("observedGeneration", int64(1), "desiredNumberScheduled", int64(3), "updatedNumberScheduled", int64(3), "numberReady", int64(1))), false, "1 of 3 nodes are ready"},
 		{"definition", object("CustomResourceDefinition", 1, m(), conditions("Established", "True", "")), true, ""},
@@ -72,6 +72,11 @@ func TestPodReasons(t *testing.T) {
 	}{
 		{"scheduling", corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "0/1 nodes are available: 1 Insufficient memory."}}}, "", "cannot be scheduled: 0/1", "profile=tiny"},
 		{"pulling", waiting("ImagePullBackOff", "Back-off pulling image"), "", "cannot pull image x/meshd:1: Back-off", "--set hub="},
+		{
+			"no registry", waiting("ImagePullBackOff", `Back-off pulling image "x/meshd:1": ErrImagePull: rpc error: code = Unknown desc = failed to pull and unpack image "x/meshd:1": failed to resolve reference "x/meshd:1": failed to do request: Head "https://x/v2/meshd/manifests/1": dial tcp: lookup x: i/o timeout`), "",
+			"cannot pull image x/meshd:1: dial tcp: lookup x: i/o timeout", "--set hub=",
+		},
+		{"no image", waiting("ErrImagePull", `failed to pull and unpack image "x/meshd:1": failed to resolve reference "x/meshd:1": x/meshd:1: not found`), "", "cannot pull image x/meshd:1: not found", "--set hub="},
 		{"crashing", waiting("CrashLoopBackOff", "back-off"), "", "ends again and again with code 137 (OOMKilled)", "--previous"},
 		{"no secret", waiting("CreateContainerConfigError", `secret "x" not found`), "", `cannot start container discovery: secret "x" not found`, ""},
 		{"starting", waiting("ContainerCreating", ""), "MountVolume failed\nlong", "starts container discovery: MountVolume failed", ""},

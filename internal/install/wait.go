@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +41,14 @@ func (e *NotReadyError) Reasons() string {
 	return strings.Join(lines, "\n")
 }
 
+// Count is a number of things: "1 pod", "3 pods".
+func Count[N int | int64](n N, word string) string {
+	if n != 1 {
+		word += "s"
+	}
+	return fmt.Sprintf("%d %s", n, word)
+}
+
 // pollInterval is between looks at what is waited for.
 const pollInterval = time.Second
 
@@ -53,7 +62,7 @@ func (i *Installer) wait(ctx context.Context, component string, objects []Object
 		var err error
 		if unready, err = i.unready(ctx, objects); err != nil {
 			var k *kube.Error
-			if !errors.As(err, &k) || k.Kind != kube.Unreachable && k.Kind != kube.Late && k.Kind != kube.Throttled {
+			if !errors.As(err, &k) || !slices.Contains(again, k.Kind) {
 				return err
 			}
 			unready = []Unready{{ID: ID{Kind: "Cluster", Name: i.Client.Name()}, Reason: k.Error()}}
@@ -139,7 +148,7 @@ func readiness(u *unstructured.Unstructured) (bool, string) {
 		case ready < want:
 			return false, fmt.Sprintf("%d of %d replicas are ready", ready, want)
 		case number("status", "replicas") > want && u.GetKind() == "Deployment":
-			return false, fmt.Sprintf("%d old replicas are ending", number("status", "replicas")-want)
+			return false, Count(number("status", "replicas")-want, "old replica") + " left to end"
 		}
 	case "DaemonSet":
 		want := number("status", "desiredNumberScheduled")

@@ -3,6 +3,7 @@ package check
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -141,7 +142,7 @@ func (o *Options) text(all []install.Category) {
 			}
 			io.Printf("%s %s\n", io.OutPaint(style, mark), k.Description)
 			if k.Error != "" {
-				io.Printf("    %s\n", k.Error)
+				io.Printf("    %s\n", strings.ReplaceAll(k.Error, "\n", "\n      "))
 			}
 			if k.Hint != "" {
 				io.Printf("    try: %s\n", k.Hint)

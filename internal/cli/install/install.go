@@ -4,7 +4,9 @@ package install
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/installopts"
 	"github.com/meshctl/meshctl/internal/install"
+	"github.com/meshctl/meshctl/internal/kube"
 )
 
 // Options of the command.
@@ -99,6 +102,17 @@ func newCmd(e *env.Env, o *Options, run func(context.Context, *Options) error) *
 
 // Run does it.
 func Run(ctx context.Context, o *Options) error {
+	err := apply(ctx, o)
+	var k *kube.Error
+	if errors.As(err, &k) && k.Kind == kube.Forbidden {
+		more := *k // one right is missing; there may be others
+		more.Steps = append(slices.Clip(k.Steps), "meshctl precheck, for all rights that are missing")
+		return &more
+	}
+	return err
+}
+
+func apply(ctx context.Context, o *Options) error {
 	e := o.Env
 	in, err := o.Input(e)
 	if err != nil {

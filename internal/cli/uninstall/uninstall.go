@@ -107,16 +107,16 @@ func Run(ctx context.Context, o *Options) error {
 			e.IO.Printf("%s\n", install.IDOf(u))
 		}
 		sayAbout(e, r)
-		e.IO.Sayf("%d objects would be removed\n", len(r.Objects))
+		e.IO.Sayf("%s would be removed\n", install.Count(len(r.Objects), "object"))
 		return nil
 	}
-	sayAbout(e, r)
 	if len(r.Proxies) > 0 && !o.Force && o.Yes && !in.Purge {
-		return exit.Failuref("%d pods still use revision %s", len(r.Proxies), in.Revision).
+		return exit.Failuref("in use: revision %s serves %s", in.Revision, install.Count(len(r.Proxies), "pod")).
 			Because(fmt.Errorf("%s", names(r.Proxies))).
 			Try("move them first: label their namespaces for another revision, and meshctl restart --outdated").Try("--force, to leave them without a control plane")
 	}
-	if err := installopts.Confirm(e, o.Yes, "%d objects will be removed from %s.", len(r.Objects), i.Client.Name()); err != nil {
+	sayAbout(e, r)
+	if err := installopts.Confirm(e, o.Yes, "%s will be removed from %s.", install.Count(len(r.Objects), "object"), i.Client.Name()); err != nil {
 		return err
 	}
 	removed, err := i.Remove(ctx, r, o.Timeout)
@@ -129,7 +129,7 @@ func Run(ctx context.Context, o *Options) error {
 		}
 		return installopts.Explain(e, err)
 	}
-	show.Done("Uninstall complete: %d objects removed, and none is left", len(removed))
+	show.Done("Uninstall complete: %s removed, and none is left", install.Count(len(removed), "object"))
 	for _, k := range r.Kept {
 		e.IO.Sayf("  kept: %s\n", k)
 	}
@@ -146,7 +146,7 @@ func of(in install.RemovalInput) string {
 // sayAbout warns of what goes with it.
 func sayAbout(e *env.Env, r *install.Removal) {
 	if len(r.Proxies) > 0 {
-		e.IO.Sayf("%d pods use this control plane, and go on with what they have: %s\n", len(r.Proxies), names(r.Proxies))
+		e.IO.Sayf("without a control plane, on the configuration they have: %s\n", names(r.Proxies))
 	}
 	if len(r.Gateways) > 0 {
 		e.IO.Sayf("gateways that go: %s\n", names(r.Gateways))
