@@ -129,6 +129,9 @@ func (i *Installer) remove(ctx context.Context, u *unstructured.Unstructured) er
 		return err
 	}
 	how := metav1.DeletePropagationBackground
+	if isWorkload(u.GetKind()) {
+		how = metav1.DeletePropagationForeground // it is gone when its pods are
+	}
 	return i.patiently(ctx, "delete "+IDOf(u).String(), func() error {
 		err := r.Delete(ctx, u.GetName(), metav1.DeleteOptions{PropagationPolicy: &how})
 		if apierrors.IsNotFound(err) {

@@ -111,10 +111,12 @@ func (c *cluster) run(t *testing.T, program string, args ...string) string {
 	return out
 }
 
-// meshctl runs it against the cluster and shows what it printed.
+// meshctl runs it against the cluster.
 func (c *cluster) meshctl(t *testing.T, args ...string) {
 	t.Helper()
-	t.Logf("$ meshctl %s\n%s", strings.Join(args, " "), c.run(t, "meshctl", args...))
+	began := time.Now()
+	out := c.run(t, "meshctl", args...)
+	t.Logf("$ meshctl %s  (%s)\n%s", strings.Join(args, " "), time.Since(began).Round(100*time.Millisecond), out)
 }
 
 func (c *cluster) kubectl(t *testing.T, args ...string) string {
@@ -145,10 +147,15 @@ func (c *cluster) apply(t *testing.T, names ...string) {
 // be over.
 func (c *cluster) takeBack(t *testing.T, name string) {
 	t.Helper()
-	out, err := exec.Command(filepath.Join(c.bin, "cluster"), "--name", c.name, "kubectl",
-		"delete", "--ignore-not-found", "-f", filepath.Join(networking, name+".yaml")).CombinedOutput()
+	c.kubectlAfter(t, "delete", "--ignore-not-found", "-f", filepath.Join(networking, name+".yaml"))
+}
+
+// kubectlAfter is kubectl when the context of the test may be over.
+func (c *cluster) kubectlAfter(t *testing.T, args ...string) {
+	t.Helper()
+	out, err := exec.Command(filepath.Join(c.bin, "cluster"), append([]string{"--name", c.name, "kubectl"}, args...)...).CombinedOutput()
 	if err != nil {
-		t.Errorf("taking %s back: %v\n%s", name, err, out)
+		t.Errorf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
@@ -160,9 +167,30 @@ func (c *cluster) applyText(t *testing.T, manifest string) {
 		t.Fatal(err)
 	}
 	c.kubectl(t, "apply", "-f", file)
-	t.Cleanup(func() {
-		_ = exec.Command(filepath.Join(c.bin, "cluster"), "--name", c.name, "kubectl", "delete", "--ignore-not-found", "-f", file).Run()
+	t.Cleanup(func() { c.kubectlAfter(t, "delete", "--ignore-not-found", "-f", file) })
+}
+
+// ended waits until no pod of a namespace is about to end any more.
+func (c *cluster) ended(t *testing.T, namespace string) {
+	t.Helper()
+	eventually(t, "the end of the old pods", func() error {
+		if left := c.kubectl(t, "get", "pods", "-n", namespace, "-o", `jsonpath={range .items[?(@.metadata.deletionTimestamp)]}{.metadata.name}{" "}{end}`); left != "" {
+			return fmt.Errorf("there are %s", left)
+		}
+		return nil
 	})
+}
+
+// phase is nil when all pods with a label are in a phase.
+func (c *cluster) phase(t *testing.T, label, want string) error {
+	t.Helper()
+	out := c.kubectl(t, "get", "pods", "-n", "default", "-l", label, "-o", "jsonpath={.items[*].status.phase}")
+	for got := range strings.FieldsSeq(out) {
+		if got != want {
+			return fmt.Errorf("a pod is %s", got)
+		}
+	}
+	return nil
 }
 
 // rolledOut waits until all Deployments of a namespace are.
