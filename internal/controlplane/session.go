@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/meshctl/meshctl/internal/controlplane/register"
+	"github.com/meshctl/meshctl/internal/controlplane/view"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
 	"github.com/meshctl/meshctl/internal/identity"
 	"github.com/meshctl/meshctl/internal/mesh"
@@ -35,7 +37,45 @@ func (s *sessions) Open(ctx context.Context, node *corev3.Node, peer xdsserve.Pe
 		s.cp.log.WarnContext(ctx, "refused a proxy", "proxy", proxy.ID, "peer", peer.Addr, "err", err)
 		return nil, status.Error(codes.PermissionDenied, err.Error())
 	}
-	return s.cp.view.Join(proxy), nil
+	if proxy.Group == "" {
+		return s.cp.view.Join(proxy), nil
+	}
+	return s.register(ctx, proxy, peer)
+}
+
+// register opens the session of a machine that registers itself: its WorkloadEntry
+// is there before it gets any configuration.
+func (s *sessions) register(ctx context.Context, proxy *mesh.Proxy, peer xdsserve.Peer) (xdsserve.Watch, error) {
+	registry := s.cp.registry.Load()
+	if registry == nil {
+		return nil, status.Error(codes.FailedPrecondition, "this control plane registers no machines: make a WorkloadEntry, and take AUTO_REGISTER_GROUP away")
+	}
+	member, err := registry.Join(ctx, proxy)
+	if err != nil {
+		s.cp.log.WarnContext(ctx, "refused to register a machine", "proxy", proxy.ID, "peer", peer.Addr, "err", err)
+		code := codes.Unavailable
+		var refused register.Refused
+		if errors.As(err, &refused) {
+			code = codes.PermissionDenied
+		}
+		return nil, status.Error(code, err.Error())
+	}
+	return machineWatch{s.cp.view.Join(proxy), member}, nil
+}
+
+// machineWatch is the view of a machine that is registered while it is connected.
+type machineWatch struct {
+	*view.Watch
+	member *register.Member
+}
+
+// Report implements xdsserve.Reporter.
+func (w machineWatch) Report(healthy bool, reason string) { w.member.Report(healthy, reason) }
+
+// Close implements xdsserve.Watch.
+func (w machineWatch) Close() {
+	w.member.Leave()
+	w.Watch.Close()
 }
 
 // authorize checks that the peer is who the node says it is.

@@ -134,6 +134,9 @@ func losesEndpoint(before, now *resource.Object) bool {
 	if before == nil {
 		return false
 	}
+	if before.Key.Kind == resource.KindWorkloadEntry {
+		return before.Healthy != "False" && (now == nil || now.Healthy == "False")
+	}
 	was, ok := before.Spec.(*discoveryv1.EndpointSlice)
 	if !ok {
 		return false
@@ -242,6 +245,18 @@ func (cp *ControlPlane) Count() int {
 	cp.sink.mu.Lock()
 	defer cp.sink.mu.Unlock()
 	return len(cp.sink.objects)
+}
+
+// Object is the object in force under a key; nil for none.
+func (cp *ControlPlane) Object(k resource.Key) *resource.Object {
+	cp.sink.mu.Lock()
+	defer cp.sink.mu.Unlock()
+	return cp.sink.winner(k)
+}
+
+// ObjectsOf are the objects in force of a kind that derivation reads.
+func (cp *ControlPlane) ObjectsOf(kind resource.Kind) []*resource.Object {
+	return cp.inputs.Of(kind).List()
 }
 
 // Objects returns the objects in force of the kinds that the mesh reads, sorted by key.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	meshv1 "istio.io/api/mesh/v1alpha1"
@@ -11,6 +12,7 @@ import (
 	"github.com/meshctl/meshctl/internal/collection"
 	"github.com/meshctl/meshctl/internal/controlplane/derive"
 	"github.com/meshctl/meshctl/internal/controlplane/gatewayapi"
+	"github.com/meshctl/meshctl/internal/controlplane/register"
 	"github.com/meshctl/meshctl/internal/controlplane/view"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
 	"github.com/meshctl/meshctl/internal/identity"
@@ -53,6 +55,8 @@ type ControlPlane struct {
 	view   *view.View
 	sink   *sink
 	server *xdsserve.Server
+	// registry is nil where machines cannot register themselves.
+	registry atomic.Pointer[register.Registry]
 }
 
 // New wires a control plane: objects -> mesh -> view -> xDS.
@@ -101,6 +105,9 @@ func (s Settings) withDefaults() (Settings, error) {
 	}
 	return s, nil
 }
+
+// Register lets machines register themselves from now on. Registry.Run is the caller's.
+func (cp *ControlPlane) Register(r *register.Registry) { cp.registry.Store(r) }
 
 // Run propagates changes until ctx ends.
 func (cp *ControlPlane) Run(ctx context.Context) error { return cp.graph.Run(ctx) }

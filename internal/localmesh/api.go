@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/identity"
 	"github.com/meshctl/meshctl/internal/localmesh/meshapi"
 	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/resource/source/static"
@@ -32,6 +33,7 @@ func (d *daemon) handlers() {
 	h("POST "+meshapi.PathWait, answer(d.wait))
 	h("GET "+meshapi.PathInfo, answer(func(*http.Request) (any, error) { return d.info(), nil }))
 	h("POST "+meshapi.PathOutage, answer(d.outage))
+	h("POST "+meshapi.PathToken, answer(d.token))
 	h("GET "+meshapi.PathDebug, http.StripPrefix("/mesh", d.cp.Debug()))
 }
 
@@ -224,6 +226,27 @@ func (d *daemon) info() meshapi.Info {
 		in.Sources = append(in.Sources, d.files.Name())
 	}
 	return in
+}
+
+// maxTokenLife bounds a token for a machine; with a certificate it needs none.
+const maxTokenLife = 24 * time.Hour
+
+// token gives what a machine needs to join: only whoever runs the mesh can ask.
+func (d *daemon) token(r *http.Request) (any, error) {
+	q := r.URL.Query()
+	ttl, err := time.ParseDuration(q.Get("ttl"))
+	if err != nil || ttl < time.Second || ttl > maxTokenLife {
+		return nil, fmt.Errorf("ttl=%q is not a duration from 1s to %s", q.Get("ttl"), maxTokenLife)
+	}
+	id := identity.ID{TrustDomain: trustDomain, Namespace: q.Get("namespace"), ServiceAccount: q.Get("serviceAccount")}
+	if _, err := identity.ParseID(id.String()); err != nil {
+		return nil, err
+	}
+	token, err := d.tokens.Issue(id.Namespace, id.ServiceAccount, "", ttl)
+	if err != nil {
+		return nil, err
+	}
+	return meshapi.Token{Token: token, RootCert: string(d.core.CA.Roots()), Discovery: d.info().Discovery}, nil
 }
 
 func (d *daemon) outage(r *http.Request) (any, error) {

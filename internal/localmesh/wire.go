@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/meshctl/meshctl/internal/controlplane"
+	"github.com/meshctl/meshctl/internal/controlplane/register"
 	"github.com/meshctl/meshctl/internal/identity"
 	"github.com/meshctl/meshctl/internal/inject"
 	"github.com/meshctl/meshctl/internal/local"
@@ -57,6 +58,8 @@ const (
 	sourceAPI     = "api"
 	sourceBuiltin = "builtin"
 	sourceRuntime = "runtime"
+	// sourceMachines are entries of machines that registered themselves.
+	sourceMachines = "machines"
 )
 
 // Hook runs the control plane inside a node until ctx ends.
@@ -121,6 +124,7 @@ func newDaemon(env *local.NodeEnv, extra Extra) (*daemon, error) {
 		return nil, err
 	}
 	d.cp = d.core.ControlPlane
+	d.core.RegisterMachines(register.Options{Store: register.NewMemory(sourceMachines, d.cp.Sink()), Instance: "istiod-" + env.Settings.Name})
 	d.objects = &objects{
 		order: []string{sourceAPI, sourceBuiltin}, control: d.cp.Sink(), run: env.SetObjects,
 		now: time.Now, by: map[resource.Key]map[string]*resource.Object{}, since: map[resource.Key]time.Time{},

@@ -60,6 +60,10 @@ func ProxyFromNode(n NodeInfo) (*Proxy, error) {
 	if m.flag("MESHCTL_NATIVE") {
 		p.Dialect = DialectNative
 	}
+	p.Group, p.Entry = m.text("AUTO_REGISTER_GROUP"), m.text("WORKLOAD_ENTRY")
+	if config, ok := m["PROXY_CONFIG"].(map[string]any); ok {
+		p.Probed = config["readinessProbe"] != nil
+	}
 	p.Metadata = m.texts()
 	return p, nil
 }

@@ -59,6 +59,12 @@ type Proxy struct {
 	Unprivileged bool
 	// NamedPorts are the container ports by name (POD_PORTS).
 	NamedPorts map[string]uint32
+	// Group is the WorkloadGroup that the machine registers itself in; "": none.
+	Group string
+	// Entry is the name of the machine's WorkloadEntry, where it is known.
+	Entry string
+	// Probed: the agent reports whether its workload is healthy.
+	Probed bool
 	// Metadata is all string-valued node metadata, for EnvoyFilter-like matching and dumps.
 	Metadata map[string]string
 }

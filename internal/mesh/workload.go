@@ -23,7 +23,9 @@ type Workload struct {
 	// Ports are the container ports by name, or the ports of a WorkloadEntry.
 	Ports   map[string]uint32
 	TLSMode string
-	Origin  Origin
+	// Unhealthy takes no traffic: its probe fails, or has not succeeded yet.
+	Unhealthy bool
+	Origin    Origin
 }
 
 // WorkloadKey is the key of a workload: pods and WorkloadEntries may share a name.
@@ -38,5 +40,5 @@ func (w *Workload) Equal(v *Workload) bool {
 		maps.Equal(w.Labels, v.Labels) && w.ServiceAccount == v.ServiceAccount && w.Owner == v.Owner &&
 		w.Node == v.Node && w.Locality == v.Locality && w.Network == v.Network && w.Cluster == v.Cluster &&
 		w.Weight == v.Weight && w.Hostname == v.Hostname && maps.Equal(w.Ports, v.Ports) && w.TLSMode == v.TLSMode &&
-		w.Origin.Kind == v.Origin.Kind
+		w.Unhealthy == v.Unhealthy && w.Origin.Kind == v.Origin.Kind
 }

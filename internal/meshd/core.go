@@ -23,6 +23,7 @@ import (
 	securityv1alpha1 "istio.io/api/security/v1alpha1"
 
 	"github.com/meshctl/meshctl/internal/controlplane"
+	"github.com/meshctl/meshctl/internal/controlplane/register"
 	"github.com/meshctl/meshctl/internal/identity"
 )
 
@@ -52,10 +53,11 @@ type Core struct {
 	ControlPlane *controlplane.ControlPlane
 	TrustDomain  string
 
-	log    *slog.Logger
-	keeper *identity.Keeper
-	csr    *identity.Service
-	first  chan struct{}
+	log      *slog.Logger
+	keeper   *identity.Keeper
+	csr      *identity.Service
+	first    chan struct{}
+	machines *register.Registry // nil: machines cannot register themselves
 	// leaving is set when the process is about to end.
 	leaving atomic.Bool
 	// conditions of readiness beside the core's own.
@@ -120,6 +122,14 @@ func NewCore(s Settings) (*Core, error) {
 	return c, err
 }
 
+// RegisterMachines lets machines register themselves; o.Mesh and o.Logger are filled
+// in. It must be called before Run.
+func (c *Core) RegisterMachines(o register.Options) {
+	o.Mesh, o.Logger = c.ControlPlane, c.log
+	c.machines = register.New(o)
+	c.ControlPlane.Register(c.machines)
+}
+
 // FolderCA loads a certificate authority from a folder with ca-cert.pem,
 // ca-key.pem and, if needed, root-cert.pem and cert-chain.pem; "" is nil.
 func FolderCA(dir string) (*identity.CA, error) {
@@ -136,12 +146,20 @@ func FolderCA(dir string) (*identity.CA, error) {
 func (c *Core) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	errs := make(chan error, 2)
-	go func() { errs <- c.keeper.Run(ctx) }()
-	go func() { errs <- c.ControlPlane.Run(ctx) }()
+	parts := []func(context.Context) error{c.keeper.Run, c.ControlPlane.Run}
+	if c.machines != nil {
+		parts = append(parts, c.machines.Run)
+	}
+	errs := make(chan error, len(parts))
+	for _, run := range parts {
+		go func() { errs <- run(ctx) }()
+	}
 	err := <-errs
 	cancel()
-	return errors.Join(err, <-errs)
+	for range len(parts) - 1 {
+		err = errors.Join(err, <-errs)
+	}
+	return err
 }
 
 // Ready is closed when the server has its certificate.

@@ -54,7 +54,7 @@ func newTestCluster(t *testing.T) *testCluster {
 		}
 		return kubetest.Object{"authenticated": true, "audiences": []any{"istio-ca"}, "user": kubetest.Object{
 			"username": "system:serviceaccount:shop:" + account,
-			"extra":    kubetest.Object{"authentication.kubernetes.io/pod-name": []any{pod}},
+			"extra":    podExtra(pod),
 		}}, nil
 	})
 	c.apply(t, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"istio-system"}}`, injectorValues("default"), injectorValues("canary"))
@@ -65,6 +65,14 @@ func newTestCluster(t *testing.T) *testCluster {
 func injectorValues(revision string) string {
 	name := discoveryOptions{revision: revision}.revisioned(injectorConfigMap)
 	return fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"namespace":"istio-system","name":%q},"data":{"values":"{}"}}`, name)
+}
+
+// podExtra is what the API server says of a token that is bound to a pod.
+func podExtra(pod string) kubetest.Object {
+	if pod == "" {
+		return kubetest.Object{}
+	}
+	return kubetest.Object{"authentication.kubernetes.io/pod-name": []any{pod}}
 }
 
 func (c *testCluster) apply(t *testing.T, objects ...string) {
@@ -185,6 +193,19 @@ func (r *replica) ready(t *testing.T) {
 // ads opens a session as a pod with a token.
 func (r *replica) ads(t *testing.T, roots []byte, pod, namespace, token string) discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient {
 	t.Helper()
+	stream := r.stream(t, roots, token)
+	if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{
+		Node:    &corev3.Node{Id: "sidecar~10.0.0.9~" + pod + "." + namespace + "~" + namespace + ".svc.cluster.local"},
+		TypeUrl: "type.googleapis.com/envoy.config.cluster.v3.Cluster", ResourceNamesSubscribe: []string{"*"},
+	}); err != nil && !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+// stream connects with a token, and sends nothing.
+func (r *replica) stream(t *testing.T, roots []byte, token string) discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient {
+	t.Helper()
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(roots) {
 		t.Fatalf("no root certificate in %q", roots)
@@ -199,12 +220,6 @@ func (r *replica) ads(t *testing.T, roots []byte, pod, namespace, token string) 
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
 	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{
-		Node:    &corev3.Node{Id: "sidecar~10.0.0.9~" + pod + "." + namespace + "~" + namespace + ".svc.cluster.local"},
-		TypeUrl: "type.googleapis.com/envoy.config.cluster.v3.Cluster", ResourceNamesSubscribe: []string{"*"},
-	}); err != nil && !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	return stream

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/meshctl/meshctl/internal/controlplane/register"
 	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/resource/source/file"
 )
@@ -100,6 +101,7 @@ func run(ctx context.Context, o options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	c.RegisterMachines(register.Options{Store: register.NewMemory("machines", c.ControlPlane.Sink()), Instance: "meshd"})
 	errs := make(chan error, 2)
 	go func() { errs <- c.Run(ctx) }()
 	go func() { errs <- src.Run(ctx, c.ControlPlane.Sink()) }()

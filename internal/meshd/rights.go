@@ -35,7 +35,9 @@ func Rights(revision string) []Right {
 			})
 		}
 	}
+	entries := resource.InfoOf(resource.KindWorkloadEntry)
 	return append(out,
+		Right{Group: entries.Kind.Group, Resources: []string{entries.Plural}, Verbs: []string{"create", "update", "delete"}, Why: "machines that register themselves"},
 		Right{Group: "authentication.k8s.io", Resources: []string{"tokenreviews"}, Verbs: []string{"create"}, Why: "whose a token is"},
 		Right{Resources: []string{"configmaps"}, Names: []string{rootConfigMap}, Verbs: []string{"list", "watch", "patch"}, Why: "the root certificate in every namespace"},
 		Right{Resources: []string{"configmaps"}, Verbs: []string{"create"}, Why: "the root certificate in a new namespace"},

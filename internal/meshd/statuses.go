@@ -151,8 +151,22 @@ func (s *statuses) Write(ctx context.Context, k resource.Key, st status.Status) 
 	for _, m := range st.Messages {
 		w.Messages = append(w.Messages, wireMessage{m.Level, wireType{m.Code}})
 	}
+	meta := map[string]string{"namespace": k.Namespace, "name": k.Name}
+	conditions := []any{w.Conditions[0], w.Conditions[1]}
+	if k.Kind == resource.KindWorkloadEntry { // whose health stands beside them, written by others
+		u, err := s.api(*info).Namespace(k.Namespace).Get(ctx, k.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return status.ErrGone
+		}
+		if err != nil {
+			return fmt.Errorf("read the status of %s: %w", k, err)
+		}
+		meta["resourceVersion"] = u.GetResourceVersion()
+		conditions = append(conditions, foreignConditions(u, status.TypeAccepted, status.TypeReconciled)...)
+	}
 	body, err := json.Marshal(map[string]any{
-		"apiVersion": info.APIVersion(), "kind": k.Kind.Kind, "metadata": map[string]string{"namespace": k.Namespace, "name": k.Name}, "status": w,
+		"apiVersion": info.APIVersion(), "kind": k.Kind.Kind, "metadata": meta,
+		"status": map[string]any{"conditions": conditions, "validationMessages": w.Messages},
 	})
 	if err != nil {
 		return fmt.Errorf("write the status of %s: %w", k, err)

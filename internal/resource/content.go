@@ -9,7 +9,8 @@ import (
 )
 
 // istioObject decodes an object whose spec is an istio.io/api message. Its
-// status is for the control plane to write, so what stands there is not read.
+// status is for the control plane to write, so what stands there is not read, but
+// for the health of a WorkloadEntry.
 func (d *decoder) istioObject(root *node, info *KindInfo, obj *Object, r *reporter) {
 	known := []string{"apiVersion", "kind", "metadata", "spec", "status"}
 	for i := range root.fields {
@@ -25,6 +26,23 @@ func (d *decoder) istioObject(root *node, info *KindInfo, obj *Object, r *report
 		r.pop()
 	}
 	obj.Spec = spec
+	if obj.Key.Kind == KindWorkloadEntry {
+		obj.Healthy = healthyIn(root.child("status"))
+	}
+}
+
+// healthyIn finds the condition Healthy of a status.
+func healthyIn(status *node) string {
+	if status == nil || status.child("conditions") == nil {
+		return ""
+	}
+	items := status.child("conditions").items
+	for i := range items {
+		if items[i].str("type") == ConditionHealthy {
+			return items[i].str("status")
+		}
+	}
+	return ""
 }
 
 // misplaced reports an unknown field beside spec; most often it belongs in it.

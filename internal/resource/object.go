@@ -60,7 +60,13 @@ type Object struct {
 	Fields FieldMap
 	// Hash identifies the content (Spec, labels, annotations): equal hash, equal object.
 	Hash uint64
+	// Healthy is the condition of that name in the status of a WorkloadEntry: "True"
+	// or "False", "" when there is none. It is the one status that the mesh reads.
+	Healthy string
 }
+
+// ConditionHealthy is the type of the condition that Object.Healthy is the status of.
+const ConditionHealthy = "Healthy"
 
 // FieldMap maps a field path ("spec.http[0].route[1].weight") to its place.
 type FieldMap interface {
@@ -90,7 +96,7 @@ func (o *Object) CollectionKey() string { return o.Key.String() }
 // unchanged object no event.
 func (o *Object) Equal(p *Object) bool {
 	return o.Key == p.Key && o.Hash == p.Hash && o.Pos == p.Pos && o.APIVersion == p.APIVersion &&
-		o.Meta.ResourceVersion == p.Meta.ResourceVersion
+		o.Healthy == p.Healthy && o.Meta.ResourceVersion == p.Meta.ResourceVersion
 }
 
 // SpecOf returns the typed content of o, or an error that names both types.

@@ -148,6 +148,9 @@ func (b *endpointBuilder) addSelected(c *collection.Ctx, m *Mesh, kind string) {
 		if kind != "" && w.Origin.Kind != kind || !mesh.Selects(b.service.Selector, w.Labels) {
 			continue
 		}
+		if w.Unhealthy && !b.service.PublishNotReady {
+			continue
+		}
 		b.addWorkload(w)
 	}
 }

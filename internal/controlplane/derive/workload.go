@@ -24,6 +24,10 @@ const (
 	annotationProxy = "sidecar.istio.io/status"
 )
 
+// AnnotationHealthChecks on a WorkloadEntry: its machine reports health. Until it
+// has, the workload takes no traffic.
+const AnnotationHealthChecks = "proxy.istio.io/health-checks-enabled"
+
 // workloads derives what runs: pods and WorkloadEntries.
 func workloads(g *collection.Graph, m *Mesh, in *Inputs) {
 	nodes := in.Of(resource.KindNode)
@@ -45,7 +49,9 @@ func workloads(g *collection.Graph, m *Mesh, in *Inputs) {
 		if !ok {
 			return nil, false
 		}
-		return entryWorkload(originOf(o), o.Meta.Labels, e, m.Settings), true
+		w := entryWorkload(originOf(o), o.Meta.Labels, e, m.Settings)
+		w.Unhealthy = o.Healthy == "False" || o.Healthy == "" && o.Meta.Annotations[AnnotationHealthChecks] == "true"
+		return w, true
 	})
 	m.Workloads = collection.Join(g, "workloads", pods, entries)
 	m.WorkloadsByAddress = collection.NewIndex(m.Workloads, "address", func(w *mesh.Workload) []string { return w.Addresses })
@@ -93,6 +99,18 @@ func tlsMode(labels, annotations map[string]string) string {
 	return mesh.TLSModeDisabled
 }
 
+// entryTLSMode is whether a machine has a proxy: a label says so, or else that it has
+// an account of its own, which is of use to nothing but a proxy.
+func entryTLSMode(labels map[string]string, account string) string {
+	if mode, ok := labels[labelTLSMode]; ok {
+		return mode
+	}
+	if account != "" {
+		return mesh.TLSModeIstio
+	}
+	return mesh.TLSModeDisabled
+}
+
 // ownerName is the name of what the user deployed: a ReplicaSet is named after
 // its Deployment and the hash of the template.
 func ownerName(o *resource.Object) string {
@@ -124,7 +142,7 @@ func entryWorkload(origin mesh.Origin, labels map[string]string, e *networking.W
 		Namespace: origin.Namespace, Name: origin.Name, Addresses: []string{e.Address}, Labels: all,
 		ServiceAccount: orDefault(e.ServiceAccount, "default"), Owner: origin.Name,
 		Network: orDefault(e.Network, s.Network), Cluster: s.Cluster, Weight: e.Weight, Ports: e.Ports,
-		Locality: mesh.ParseLocality(e.Locality), TLSMode: tlsMode(all, nil), Origin: origin,
+		Locality: mesh.ParseLocality(e.Locality), TLSMode: entryTLSMode(all, e.ServiceAccount), Origin: origin,
 	}
 }
 

@@ -95,10 +95,38 @@ func digest(parts ...string) string {
 // members derives the class of each session, and the classes.
 func (v *View) classes() {
 	v.members = collection.Derive(v.g, "session-classes", collection.Collection[*session](v.sessions), func(c *collection.Ctx, s *session) (*member, bool) {
-		w, _ := collection.Fetch(c, v.m.Workloads, mesh.WorkloadKey("Pod", s.proxy.Namespace, s.proxy.Name))
-		return &member{s.id, classify(s.proxy, w)}, true
+		return &member{s.id, classify(s.proxy, v.workloadOf(c, s.proxy))}, true
 	})
 	v.Classes = collection.Derive(v.g, "classes", v.members, func(_ *collection.Ctx, m *member) (*Class, bool) {
 		return m.class, true
 	})
+}
+
+// workloadOf finds what the registry knows of a proxy's workload: its pod, or the
+// WorkloadEntry of its machine, by the name that is known or else by address and
+// account; nil for none.
+func (v *View) workloadOf(c *collection.Ctx, p *mesh.Proxy) *mesh.Workload {
+	if w, ok := collection.Fetch(c, v.m.Workloads, mesh.WorkloadKey("Pod", p.Namespace, p.Name)); ok {
+		return w
+	}
+	if p.Entry != "" {
+		w, _ := collection.Fetch(c, v.m.Workloads, mesh.WorkloadKey("WorkloadEntry", p.Namespace, p.Entry))
+		return ofAccount(w, p)
+	}
+	for _, ip := range p.IPs {
+		for _, w := range collection.FetchIndex(c, v.m.WorkloadsByAddress, ip) {
+			if w.Origin.Kind == "WorkloadEntry" && w.Namespace == p.Namespace && ofAccount(w, p) != nil {
+				return w
+			}
+		}
+	}
+	return nil
+}
+
+// ofAccount is w when it runs as the account that the proxy proved.
+func ofAccount(w *mesh.Workload, p *mesh.Proxy) *mesh.Workload {
+	if w == nil || p.ServiceAccount != "" && w.ServiceAccount != p.ServiceAccount {
+		return nil
+	}
+	return w
 }

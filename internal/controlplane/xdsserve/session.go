@@ -100,6 +100,12 @@ func (s *session) handle(r request) error {
 	if err := r.check(s.server.limits); err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
+	if r.typeURL == TypeHealth {
+		if to, ok := s.watch.(Reporter); ok {
+			to.Report(!r.refused, r.reason)
+		}
+		return nil
+	}
 	sub, known := s.subs[r.typeURL]
 	if !known {
 		if len(s.subs) >= s.server.limits.MaxTypes {

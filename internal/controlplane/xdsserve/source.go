@@ -37,3 +37,9 @@ type Watch interface {
 	// Close is called when the session ends.
 	Close()
 }
+
+// Reporter is a Watch that takes reports of the workload's health; others ignore
+// them. Report must not block.
+type Reporter interface {
+	Report(healthy bool, reason string)
+}

@@ -13,6 +13,10 @@ const (
 	TypeNameTable   = "type.googleapis.com/istio.networking.nds.v1.NameTable"
 )
 
+// TypeHealth is no subscription: a request of this type is a report of the
+// workload's health, an error detail in it says what is wrong.
+const TypeHealth = "type.googleapis.com/istio.v1.HealthInformation"
+
 // typeRule is what the protocol says about a type.
 type typeRule struct {
 	short string // name of the type in metrics and ledger

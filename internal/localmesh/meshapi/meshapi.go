@@ -32,6 +32,7 @@ const (
 	PathInfo        = "/mesh/info"        // GET -> Info
 	PathDebug       = "/mesh/debug/"      // GET: the control plane's debug pages
 	PathOutage      = "/mesh/outage"      // POST ?for=60s: the control plane's ports go away for so long (tests)
+	PathToken       = "/mesh/token"       // POST ?namespace=&serviceAccount=&ttl= -> Token
 )
 
 // File is a file as the user wrote it, so that findings name its lines.
@@ -108,6 +109,13 @@ type Instance struct {
 	Cluster    string             `json:"cluster"` // where proxies are that name no cluster
 	Sessions   []xdsserve.Session `json:"sessions,omitempty"`
 	Problem    error              `json:"-"` // why it could not be asked; what is above is what was learned without it
+}
+
+// Token is what a machine needs to join the mesh.
+type Token struct {
+	Token     string `json:"token"`
+	RootCert  string `json:"rootCert"`  // PEM
+	Discovery string `json:"discovery"` // host:port of the control plane, as pods reach it
 }
 
 // Error is an answer that is not a success.
@@ -236,4 +244,11 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 // proxies do without it can be seen.
 func (c *Client) Outage(ctx context.Context, d time.Duration) error {
 	return c.call(ctx, http.MethodPost, PathOutage, url.Values{"for": {strconv.FormatInt(int64(d/time.Millisecond), 10) + "ms"}}, nil, nil)
+}
+
+// Token makes a token for a service account that is not bound to a pod.
+func (c *Client) Token(ctx context.Context, namespace, serviceAccount string, ttl time.Duration) (Token, error) {
+	var out Token
+	q := url.Values{"namespace": {namespace}, "serviceAccount": {serviceAccount}, "ttl": {ttl.String()}}
+	return out, c.call(ctx, http.MethodPost, PathToken, q, nil, &out)
 }

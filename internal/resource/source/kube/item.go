@@ -79,7 +79,9 @@ func (s *Source) custom(k kind, u *unstructured.Unstructured) (*item, error) {
 	}
 	u.SetManagedFields(nil)
 	unstructured.RemoveNestedField(u.Object, "metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration")
-	unstructured.RemoveNestedField(u.Object, "status")
+	if k.kind != resource.KindWorkloadEntry { // whose health stands there
+		unstructured.RemoveNestedField(u.Object, "status")
+	}
 	raw, err := u.MarshalJSON()
 	if err != nil {
 		return nil, fmt.Errorf("read %s %s/%s: %w", k.id, u.GetNamespace(), u.GetName(), err)

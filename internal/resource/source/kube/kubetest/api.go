@@ -1,7 +1,7 @@
 // Package kubetest is a Kubernetes API server in process, for tests of what
 // follows or writes objects: list, watch (streamed lists, bookmarks and expiry
 // included), create, update, patch, delete, discovery of custom kinds, and
-// TokenReview. It checks no schema and no rights but those that a test takes
+// TokenReview and TokenRequest. It checks no schema and no rights but those that a test takes
 // away, and forgets everything at the end.
 //
 //	api := kubetest.New()
@@ -69,6 +69,7 @@ func New() *API {
 	core("secrets", "Secret", true)
 	core("configmaps", "ConfigMap", true)
 	core("events", "Event", true)
+	core("serviceaccounts", "ServiceAccount", true)
 	a.kinds = append(a.kinds, []resourceKind{
 		{"discovery.k8s.io", "endpointslices", "EndpointSlice", []string{"v1"}, true},
 		{"coordination.k8s.io", "leases", "Lease", []string{"v1"}, true},

@@ -21,6 +21,7 @@ type request struct {
 	namespace string
 	name      string
 	status    bool
+	token     bool // of a service account
 	metaOnly  bool // the client wants metadata alone
 	fields    string
 	labels    string
@@ -110,6 +111,7 @@ func (a *API) parse(parts []string) (request, bool) {
 		req.name = parts[1]
 	}
 	req.status = len(parts) > 2 && parts[2] == "status"
+	req.token = len(parts) > 2 && parts[2] == "token"
 	return req, true
 }
 
@@ -190,6 +192,11 @@ func (a *API) change(w http.ResponseWriter, r *http.Request, req request, verb s
 	old := a.objects[req.kind.key()][req.key()]
 	apply := verb == "patch" && strings.Contains(r.Header.Get("Content-Type"), "apply")
 	switch {
+	case req.token && old != nil:
+		in["status"] = Object{"token": "token-of-" + req.namespace + "-" + req.name}
+		reply(w, http.StatusCreated, in)
+	case req.token:
+		fail(w, http.StatusNotFound, "NotFound", req.kind.plural+" "+req.name+" not found")
 	case verb == "create" && old != nil:
 		fail(w, http.StatusConflict, "AlreadyExists", req.name+" already exists")
 	case verb != "create" && old == nil && (!apply || req.status):
