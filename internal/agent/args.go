@@ -26,6 +26,8 @@ func (l *loader) args(args []string) {
 		switch name {
 		case "--domain":
 			l.s.Domain = value
+		case "--config":
+			l.machine(value)
 		case "--log-level", "--proxyLogLevel":
 			l.s.LogLevel = value
 		case "--proxyComponentLogLevel":
@@ -33,7 +35,7 @@ func (l *loader) args(args []string) {
 		case "--log_output_level":
 			l.agentLevel(value)
 		default:
-			l.fail("unknown argument %s (known: --domain, --log-level, --proxyLogLevel, --proxyComponentLogLevel, --log_output_level, --log_as_json)", name)
+			l.fail("unknown argument %s (known: --domain, --config, --log-level, --proxyLogLevel, --proxyComponentLogLevel, --log_output_level, --log_as_json)", name)
 		}
 	}
 }

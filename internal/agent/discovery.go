@@ -110,7 +110,9 @@ func (d *discovery) dial(addr string) (*grpc.ClientConn, error) {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: d.control}
 	conn, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(credentials.NewTLS(d.tlsConfig(addr))),
-		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) }),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", d.s.Hosts.Address(addr))
+		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(256<<20)),
 	)
@@ -122,10 +124,11 @@ func (d *discovery) dial(addr string) (*grpc.ClientConn, error) {
 
 // credentials adds the service account's token to a call, read anew each time.
 func (d *discovery) credentials(ctx context.Context) (context.Context, error) {
-	if d.s.TokenFile == "" {
-		return ctx, nil
+	file, err := d.proof()
+	if err != nil || file == "" {
+		return ctx, err
 	}
-	b, err := os.ReadFile(d.s.TokenFile)
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read token: %w", err)
 	}

@@ -17,6 +17,8 @@ import (
 const usage = `meshproxy is the sidecar and gateway of a mesh, and what a pod needs around it.
 
   meshproxy proxy sidecar|router   run until told to end; configured by the environment
+  meshproxy proxy sidecar --config FOLDER   the same on a machine, by the files of
+                                   meshctl workload entry configure
   meshproxy capture                redirect a pod's traffic to its sidecar (--check: is it?)
   meshproxy cni install            install the CNI plugin on a node, and keep it there
   meshproxy wait                   return when the sidecar is ready

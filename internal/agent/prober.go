@@ -196,17 +196,17 @@ func (h *HTTPProbe) client(d *net.Dialer) *http.Client {
 	}
 }
 
-func (h *HTTPProbe) ask(ctx context.Context, client *http.Client, host netip.Addr, from *http.Request, to http.ResponseWriter) error {
+// request makes the question.
+func (h *HTTPProbe) request(ctx context.Context, host string) (*http.Request, error) {
 	scheme := "http"
 	if strings.EqualFold(h.Scheme, "https") {
 		scheme = "https"
 	}
-	url := scheme + "://" + net.JoinHostPort(host.String(), strconv.Itoa(int(h.Port))) + "/" + strings.TrimPrefix(h.Path, "/")
+	url := scheme + "://" + net.JoinHostPort(host, strconv.Itoa(int(h.Port))) + "/" + strings.TrimPrefix(h.Path, "/")
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	req.Header.Set("User-Agent", from.UserAgent())
 	req.Header.Set("Accept", "*/*")
 	for _, x := range h.Headers {
 		if strings.EqualFold(x.Name, "host") {
@@ -214,6 +214,17 @@ func (h *HTTPProbe) ask(ctx context.Context, client *http.Client, host netip.Add
 			continue
 		}
 		req.Header.Set(x.Name, x.Value)
+	}
+	return req, nil
+}
+
+func (h *HTTPProbe) ask(ctx context.Context, client *http.Client, host netip.Addr, from *http.Request, to http.ResponseWriter) error {
+	req, err := h.request(ctx, host.String())
+	if err != nil {
+		return err
+	}
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", from.UserAgent())
 	}
 	resp, err := client.Do(req)
 	if err != nil {

@@ -100,6 +100,20 @@ func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (
 		Logger: log.With("component", "identity"), MaxRetry: 5 * time.Second,
 	}
 	d.keeper = keeper
+	if dir := s.keptIn(); dir != "" {
+		keeper.Signer = machineSigner{d}
+		switch w, err := identity.LoadWorkload(dir); {
+		case err == nil && w.ID == id:
+			keeper.Adopt(w)
+		case err == nil:
+			own.Warn("the certificate that was kept is of another identity; it is not used", "identity", w.ID.String())
+		case !errors.Is(err, os.ErrNotExist):
+			own.Warn("the certificate that was kept is not used", "err", err)
+		}
+		if _, err := d.proof(); err != nil {
+			return nil, err
+		}
+	}
 
 	names := dns.New(dns.Options{Addr: s.DNSAddr, Domain: s.Domain, Upstreams: s.DNSUpstream, Control: d.control, Logger: log.With("component", "dns")})
 	plane, err := newDataPlane(s, surroundings{node: node, discovery: d, names: names, log: log, levels: levels, quit: quit})
@@ -111,6 +125,11 @@ func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (
 			own.Error("certificate not taken", "err", err)
 			return
 		}
+		if dir := s.keptIn(); dir != "" {
+			if err := identity.SaveWorkload(dir, w); err != nil {
+				own.Warn("a restart will need a new token", "err", err)
+			}
+		}
 		own.Info("certificate in force", "identity", w.ID.String(), "until", w.NotAfter.Format(time.RFC3339))
 	})
 	a.status = &Status{
@@ -118,6 +137,11 @@ func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (
 		Debug: map[string]http.Handler{"/debug/ndsz": debugNames(names)},
 	}
 	a.parts = []func(context.Context) error{keeper.Run, plane.Run, a.status.Serve, trimMemory}
+	if s.Health != nil {
+		a.parts = append(a.parts, (&healthWatch{
+			check: *s.Health, prober: s.Health.prober(s.InstanceIPs), report: plane.ReportHealth, log: own,
+		}).run)
+	}
 	if s.DNSCapture {
 		if _, err := names.Listen(context.Background()); err != nil {
 			return nil, err

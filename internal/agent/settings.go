@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/meshctl/meshctl/internal/agent/envoy"
+	"github.com/meshctl/meshctl/internal/machine"
 )
 
 // Settings are what a sidecar is told by its environment. The names are those
@@ -63,6 +64,13 @@ type Settings struct {
 
 	// Scrape is where the application serves its own metrics; Port 0: it does not.
 	Scrape ScrapeTarget
+	// Machine is the folder with the files of a machine outside of a cluster; "" in a pod.
+	Machine string
+	// Hosts are addresses of the control plane, over what DNS says.
+	Hosts machine.Hosts
+	// Health is how the workload's health is found out, nil: it is not.
+	Health *HealthCheck
+
 	// Probers are questions of the kubelet that the agent asks in its place, by path.
 	Probers map[string]Prober
 
@@ -94,6 +102,7 @@ type proxyConfig struct {
 		InclusionSuffixes []string `json:"inclusionSuffixes"`
 		InclusionRegexps  []string `json:"inclusionRegexps"`
 	} `json:"proxyStatsMatcher"`
+	ReadinessProbe *HealthCheck `json:"readinessProbe"`
 }
 
 // LoadSettings reads the environment by getenv. args are the program's
@@ -114,6 +123,7 @@ func LoadSettings(args []string, getenv func(string) string, readFile func(strin
 	l.identity()
 	l.pod()
 	l.behaviour()
+	l.ownAddress()
 	l.check()
 	return s, errors.Join(l.errs...)
 }
@@ -199,6 +209,11 @@ func (l *loader) config() {
 	s := l.s
 	s.ProxyConfig = json.RawMessage(raw)
 	s.Discovery = c.DiscoveryAddress
+	if s.Health = c.ReadinessProbe; s.Health != nil {
+		if err := s.Health.check(); err != nil {
+			l.fail("PROXY_CONFIG: readinessProbe: %v", err)
+		}
+	}
 	if c.Concurrency != nil {
 		switch n := *c.Concurrency; {
 		case n == 0:
@@ -293,6 +308,8 @@ func (l *loader) identity() {
 	l.str(&s.AppContainers, "ISTIO_META_APP_CONTAINERS")
 	s.Labels = l.jsonMap("MESH_LABELS_FILE")
 	s.Annotations = l.jsonMap("MESH_ANNOTATIONS_FILE")
+	l.metadataMap(&s.Labels, machine.VarLabels)
+	l.metadataMap(&s.Annotations, machine.VarAnnotations)
 	if v := l.getenv("ISTIO_META_POD_PORTS"); v != "" {
 		if !json.Valid([]byte(v)) {
 			l.fail("ISTIO_META_POD_PORTS is not JSON")

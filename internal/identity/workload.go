@@ -71,6 +71,11 @@ func (k *Keeper) Run(ctx context.Context) error {
 		maxRetry = 30 * time.Second
 	}
 	retry := minRetry
+	if w := k.cur.Load(); w != nil { // adopted
+		if err := pause(ctx, renewIn(w, time.Now())); err != nil {
+			return err
+		}
+	}
 	for {
 		var wait time.Duration
 		if w, err := k.renew(ctx); err != nil {
@@ -84,13 +89,25 @@ func (k *Keeper) Run(ctx context.Context) error {
 			retry = minRetry
 			wait = renewIn(w, time.Now())
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
+		if err := pause(ctx, wait); err != nil {
+			return err
 		}
+	}
+}
+
+// Adopt puts a certificate into force that is there already. Call it before Run, and
+// before OnChange.
+func (k *Keeper) Adopt(w *Workload) { k.cur.Store(w) }
+
+// pause waits, or returns ctx's error.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
 	}
 }
 

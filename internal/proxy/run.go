@@ -409,6 +409,13 @@ func (p *Proxy) Ready() (bool, string) {
 	return true, ""
 }
 
+// ReportHealth tells the control plane how the workload is.
+func (p *Proxy) ReportHealth(healthy bool, reason string) {
+	if p.xds != nil {
+		p.xds.Report(xdsclient.Health{Healthy: healthy, Reason: reason})
+	}
+}
+
 // Drain implements agent.DataPlane.
 func (p *Proxy) Drain(inboundOnly bool) {
 	p.draining.Store(true)

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/meshctl/meshctl/internal/capture"
+	"github.com/meshctl/meshctl/internal/machine"
 )
 
 // options of the command.
@@ -53,7 +55,7 @@ func usage() string {
 		{"redirect-dns", "redirect DNS questions to port 15053, those for the servers of /etc/resolv.conf"},
 		{"capture-all-dns", "all DNS questions, whichever server they are for"},
 		{"ipv6 auto|true|false", "redirect IPv6 as well; auto: when an interface has an address of it"},
-		{"config JSON", "all of the above as one object; flags win over it"},
+		{"config JSON|FOLDER", "all of the above as one object, or the folder of a machine; flags win"},
 		{"check", "redirect nothing: check that traffic is redirected (as user 1337), exit code 126 when not"},
 		{"probe-timeout 5s", "how long --check may take"},
 		{"dry-run, -n", "print the rules instead"},
@@ -97,7 +99,11 @@ func parse(args []string, readFile func(string) ([]byte, error)) (*options, erro
 
 func (o *options) configure(readFile func(string) ([]byte, error)) error {
 	c := &o.config
-	if o.text != "" {
+	if o.text != "" && o.text[0] != '{' {
+		if err := o.machine(readFile); err != nil {
+			return fmt.Errorf("--config: %w", err)
+		}
+	} else if o.text != "" {
 		var given struct {
 			Ranges *struct{} `json:"includeOutboundRanges"`
 			Ports  *struct{} `json:"includeInboundPorts"`
@@ -152,6 +158,32 @@ func (o *options) configure(readFile func(string) ([]byte, error)) error {
 		*c = next
 	}
 	return o.surroundings(readFile)
+}
+
+// machine takes what the folder of a machine says of capture, where no flag does. Its
+// proxy is known by its user or, when it has another one, by the mark of its sockets.
+func (o *options) machine(readFile func(string) ([]byte, error)) error {
+	file := filepath.Join(o.text, machine.FileEnv)
+	b, err := readFile(file)
+	if err != nil {
+		return err
+	}
+	env, err := machine.ParseEnv(string(b))
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	for name, flag := range map[string]string{
+		machine.VarInboundPorts: "istio-inbound-ports", machine.VarInboundExcluded: "istio-local-exclude-ports",
+		machine.VarOutboundRanges: "istio-service-cidr", machine.VarOutboundRangesNot: "istio-service-exclude-cidr",
+		machine.VarOutboundExcluded: "istio-local-outbound-ports-exclude",
+	} {
+		if _, given := o.set[flag]; !given && env[name] != "" {
+			o.set[flag] = env[name]
+		}
+	}
+	o.redirectDNS = o.redirectDNS || env[machine.VarDNSCapture] == "true"
+	o.config.ProxyMark = capture.DefaultProxyID
+	return nil
 }
 
 func (o *options) ids() error {

@@ -86,6 +86,63 @@ type Client struct {
 
 	mu     sync.Mutex
 	status Status
+
+	out    sync.Mutex // one sender at a time; held while health and up change
+	up     stream     // nil while there is none
+	health *Health
+}
+
+type stream = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
+
+// Health is what the agent found about its workload.
+type Health struct {
+	Healthy bool
+	Reason  string // when not
+}
+
+// typeHealth marks a report among requests (Istio's HealthInformation).
+const typeHealth = "type.googleapis.com/istio.v1.HealthInformation"
+
+// request is a report on the wire: an error detail says what is wrong.
+func (h Health) request() *discoveryv3.DeltaDiscoveryRequest {
+	r := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: typeHealth}
+	if !h.Healthy {
+		r.ErrorDetail = &statusv1.Status{Code: int32(codes.Internal), Message: h.Reason}
+	}
+	return r
+}
+
+// Report tells the control plane of the workload's health, now and on each new stream.
+func (c *Client) Report(h Health) {
+	c.out.Lock()
+	defer c.out.Unlock()
+	c.health = &h
+	if c.up != nil {
+		_ = c.up.Send(h.request()) // when it fails the stream has ended, and the next one says it
+	}
+}
+
+func (c *Client) send(s stream, r *discoveryv3.DeltaDiscoveryRequest) error {
+	c.out.Lock()
+	defer c.out.Unlock()
+	return s.Send(r)
+}
+
+// ready begins reports on a stream that has named its node.
+func (c *Client) ready(s stream) error {
+	c.out.Lock()
+	defer c.out.Unlock()
+	c.up = s
+	if c.health == nil {
+		return nil
+	}
+	return s.Send(c.health.request())
+}
+
+func (c *Client) down() {
+	c.out.Lock()
+	defer c.out.Unlock()
+	c.up = nil
 }
 
 // New makes a client; Run starts it.
@@ -177,9 +234,13 @@ func (c *Client) stream(ctx context.Context) error {
 		if i == 0 {
 			req.Node = c.o.Node
 		}
-		if err := s.Send(req); err != nil {
+		if err := c.send(s, req); err != nil {
 			return streamError(s, err)
 		}
+	}
+	defer c.down()
+	if err := c.ready(s); err != nil {
+		return streamError(s, err)
 	}
 	for {
 		resp, err := s.Recv()
@@ -187,7 +248,7 @@ func (c *Client) stream(ctx context.Context) error {
 			return err
 		}
 		c.setConnected(true, nil)
-		if err := s.Send(c.take(ctx, resp)); err != nil {
+		if err := c.send(s, c.take(ctx, resp)); err != nil {
 			return streamError(s, err)
 		}
 	}
@@ -195,7 +256,7 @@ func (c *Client) stream(ctx context.Context) error {
 
 // streamError digs out why a Send failed: gRPC tells io.EOF there and the
 // reason on Recv.
-func streamError(s discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, err error) error {
+func streamError(s stream, err error) error {
 	if !errors.Is(err, io.EOF) {
 		return err
 	}
