@@ -34,6 +34,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/up"
 	"github.com/meshctl/meshctl/internal/cli/validate"
 	"github.com/meshctl/meshctl/internal/cli/version"
+	"github.com/meshctl/meshctl/internal/cli/workload"
 	"github.com/meshctl/meshctl/internal/settings"
 )
 
@@ -54,7 +55,7 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 		groupCluster: clusterCommands(e),
 		groupObjects: {
 			apply.NewCmd(e, nil), deletion.NewCmd(e, nil), get.NewCmd(e, nil), validate.NewCmd(e, nil), analyze.NewCmd(e, nil), explaincmd.NewCmd(e, nil),
-			kubeinject.NewCmd(e, nil),
+			kubeinject.NewCmd(e, nil), workload.NewCmd(e),
 		},
 		groupLook: {
 			proxystatus.NewCmd(e, nil), proxyconfig.NewCmd(e), logs.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),
@@ -110,6 +111,7 @@ runs a whole mesh by itself: no root, no cluster, no container engine.`,
 			root.AddCommand(c)
 		}
 	}
+	root.AddCommand(experimental(e))
 	root.SetHelpCommandGroupID(groupOther)
 	root.SetCompletionCommandGroupID(groupOther)
 	root.SetFlagErrorFunc(flagError)
