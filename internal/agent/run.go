@@ -137,7 +137,11 @@ func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (
 		Debug: map[string]http.Handler{"/debug/ndsz": debugNames(names)},
 	}
 	a.parts = []func(context.Context) error{keeper.Run, plane.Run, a.status.Serve, trimMemory}
-	if s.Health != nil {
+	if s.Health != nil && s.Machine != "" { // a pod has a kubelet
+		plane, ok := plane.(healthReporter)
+		if !ok {
+			return nil, errors.New("readinessProbe: the health of a machine is reported by the native data plane, not beside an Envoy: take MESH_DATAPLANE or the probe away")
+		}
 		a.parts = append(a.parts, (&healthWatch{
 			check: *s.Health, prober: s.Health.prober(s.InstanceIPs), report: plane.ReportHealth, log: own,
 		}).run)

@@ -161,21 +161,16 @@ func (o *ConfigureOptions) report(group *resource.Object, account string) {
 
 // home decides between a mesh on this machine and a cluster.
 func (o *ConfigureOptions) home(ctx context.Context) (home, error) {
-	c := o.Env.Settings.Context
-	isLocal := c == "local" || strings.HasPrefix(c, "local:")
-	if c == "" {
-		running, err := env.Running(ctx)
-		if err != nil {
-			return nil, err
-		}
-		isLocal = len(running) > 0
+	m, err := o.Env.Mesh(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if isLocal {
-		m, err := o.Env.Mesh(ctx)
+	if m.Cluster == nil {
+		l, err := o.Env.Local(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return localHome{m}, nil
+		return localHome{l}, nil
 	}
 	client, _, err := o.Env.ConnectedCluster(ctx)
 	if err != nil {

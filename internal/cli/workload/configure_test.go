@@ -51,6 +51,7 @@ func cluster(t *testing.T) (*kubetest.API, *ConfigureOptions, *bytes.Buffer) {
 	e := &env.Env{
 		IO:       &stdio.Streams{Out: &out, Err: &out},
 		Settings: settings.Settings{Kubeconfig: kubeconfig, Context: "c", Namespace: "shop", IstioNamespace: "istio-system", ClientTimeout: time.Minute},
+		Getenv:   func(string) string { return "" },
 		Now:      func() time.Time { return time.Unix(0, 0).UTC() },
 	}
 	return api, &ConfigureOptions{

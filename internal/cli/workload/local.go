@@ -13,7 +13,7 @@ import (
 )
 
 // localHome is a mesh on this machine.
-type localHome struct{ *env.Mesh }
+type localHome struct{ *env.Local }
 
 func (l localHome) group(ctx context.Context, namespace, name string) (*resource.Object, error) {
 	kind := resource.KindWorkloadGroup
