@@ -13,7 +13,8 @@ import (
 )
 
 // derivation runs the control plane's derivation and takes what it finds, but for
-// Istio's codes: those have analyzers of their own, which know what is unknown.
+// Istio's codes and those of the Gateway API (MSH12xx): they have analyzers of their
+// own, which know what is unknown.
 func derivation(w *world, f *findings) {
 	g := collection.NewGraph(collection.Options{})
 	in := derive.NewInputs(g)
@@ -29,7 +30,7 @@ func derivation(w *world, f *findings) {
 	}
 	for _, found := range m.Findings.List() {
 		d := found.Diagnostic
-		if strings.HasPrefix(d.Code, "IST") {
+		if strings.HasPrefix(d.Code, "IST") || strings.HasPrefix(d.Code, "MSH12") {
 			continue
 		}
 		if d.Code == codeDelegate && w.delegateUnknown(d) {

@@ -3,6 +3,9 @@ package mesh
 import (
 	"maps"
 	"slices"
+
+	"google.golang.org/protobuf/proto"
+	networking "istio.io/api/networking/v1alpha3"
 )
 
 // Resolution says how the endpoints of a service are found.
@@ -73,7 +76,21 @@ type Service struct {
 	SessionAffinity bool
 	// TrafficDistribution is Kubernetes' field of the same name (PreferClose, PreferSameZone...), or "".
 	TrafficDistribution string
-	Origin              Origin
+	// BackendTLS says by port how the service is called, before what rules say.
+	BackendTLS map[uint32]*BackendTLS
+	Origin     Origin
+}
+
+// BackendTLS is TLS that the owner of a service asks of its callers. CaCertificates
+// in it is "system", or a text in PEM. Read-only.
+type BackendTLS struct {
+	Origin  Origin
+	TLS     *networking.ClientTLSSettings
+	Refused bool // it cannot be honoured: connections are refused
+}
+
+func (b *BackendTLS) equal(c *BackendTLS) bool {
+	return b == c || b.Origin == c.Origin && b.Refused == c.Refused && proto.Equal(b.TLS, c.TLS)
 }
 
 // ServiceKey is the key of a service: two namespaces may define one host.
@@ -92,7 +109,7 @@ func (s *Service) Equal(t *Service) bool {
 		slices.Equal(s.SubjectAltNames, t.SubjectAltNames) && maps.Equal(s.Labels, t.Labels) &&
 		s.Registry == t.Registry && s.PublishNotReady == t.PublishNotReady &&
 		s.SessionAffinity == t.SessionAffinity && s.TrafficDistribution == t.TrafficDistribution &&
-		s.Origin == t.Origin
+		maps.EqualFunc(s.BackendTLS, t.BackendTLS, (*BackendTLS).equal) && s.Origin == t.Origin
 }
 
 // Port returns the port of a number.

@@ -89,7 +89,7 @@ var rules = []rule{
 	},
 	{
 		who:  []string{"internal/controlplane/gatewayapi"},
-		only: []string{"internal/resource", "k8s.io/api/...", "k8s.io/apimachinery/...", "sigs.k8s.io/gateway-api/apis/v1"},
+		only: []string{"internal/resource", "internal/mesh", istioAPI, protobuf, xxhash, "k8s.io/api/...", "k8s.io/apimachinery/...", "sigs.k8s.io/gateway-api/apis/v1"},
 		why:  "what the Gateway API means is a pure function of objects: neither an engine nor an API server is needed to ask it",
 	},
 	{

@@ -88,6 +88,8 @@ type Mesh struct {
 	// GatewayStatuses are those that objects of the Gateway API, and Ingresses, should have.
 	GatewayStatuses collection.Collection[*gatewayapi.Status]
 
+	tlsPolicies collection.Collection[*gatewayapi.TLSPolicy]
+
 	// ServicesByHost finds services by host.
 	ServicesByHost *collection.Index[*mesh.Service]
 	// ServicesByNamespace finds services by namespace.
@@ -101,20 +103,21 @@ type Mesh struct {
 // New wires all derivations.
 func New(g *collection.Graph, s Settings, in *Inputs) *Mesh {
 	m := &Mesh{Settings: s, Config: in.Config}
+	certificates(g, m, in)
+	api := newGatewayAPI(g, m, in)
 	workloads(g, m, in)
-	services(g, m, in)
+	services(g, m, in, api)
 	endpoints(g, m, in)
 	names(g, m)
-	resolved := virtualServices(g, m, in)
+	routes, servers := api.derive(g)
+	resolved := virtualServices(g, m, in, routes)
 	destinationRules(g, m, in)
-	m.Gateways = collection.Derive(g, "gateways", Objects(in.Of(resource.KindGateway)), gatewayOf)
+	m.Gateways = collection.Join(g, "gateways", collection.Derive(g, "gateways-written", Objects(in.Of(resource.KindGateway)), gatewayOf), servers)
 	m.Sidecars = plain(g, "sidecars", in.Of(resource.KindSidecar), sidecarSpec)
 	m.Authn = plain(g, "peer-authentications", in.Of(resource.KindPeerAuthentication), peerAuthenticationSpec)
 	m.Telemetry = plain(g, "telemetries", in.Of(resource.KindTelemetry), telemetrySpec)
 	guarded := authorization(g, m, in)
-	certificates(g, m, in)
-	gatewayAPI(g, m, in)
-	findings(g, m, in, resolved, guarded)
+	findings(g, m, in, resolved, guarded, api.findings(g))
 	return m
 }
 

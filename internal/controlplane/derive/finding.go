@@ -61,7 +61,7 @@ func (f *finder) add(code string, severity diag.Severity, p mesh.Problem) {
 }
 
 // findings derives what is wrong with objects that only other objects show.
-func findings(g *collection.Graph, m *Mesh, in *Inputs, resolved collection.Collection[*resolvedVS], policies collection.Collection[*guarded]) {
+func findings(g *collection.Graph, m *Mesh, in *Inputs, resolved collection.Collection[*resolvedVS], policies collection.Collection[*guarded], api []collection.Collection[*Finding]) {
 	byHost := collection.NewIndex(m.VirtualServices, "host", func(v *mesh.VirtualService) []string { return v.Hosts })
 	rulesByHost := collection.NewIndex(m.DestinationRules, "host", func(d *mesh.DestinationRule) []string { return []string{d.Host} })
 	routes := collection.DeriveMany(g, "virtual-service-findings", resolved, func(c *collection.Ctx, r *resolvedVS) []*Finding {
@@ -104,7 +104,7 @@ func findings(g *collection.Graph, m *Mesh, in *Inputs, resolved collection.Coll
 		}
 		return f.out
 	})
-	all := []collection.Collection[*Finding]{routes, rules, authz, telemetries, entries}
+	all := append([]collection.Collection[*Finding]{routes, rules, authz, telemetries, entries}, api...)
 	for _, k := range []resource.Kind{resource.KindEnvoyFilter, resource.KindWasmPlugin, resource.KindTrafficExtension} {
 		all = append(all, collection.DeriveMany(g, "ignored-"+k.Kind, Objects(in.Of(k)), func(_ *collection.Ctx, o *resource.Object) []*Finding {
 			f := &finder{origin: originOf(o), fields: o.Fields, kind: "ignored"}
@@ -127,15 +127,15 @@ func (f *finder) hostConflicts(c *collection.Ctx, v *mesh.VirtualService, byHost
 	for i, h := range v.Hosts {
 		var winner *mesh.VirtualService
 		for _, w := range collection.FetchIndex(c, byHost, h) {
-			if w.AppliesTo(mesh.MeshGateway) && shareClients(v.ExportTo, w.ExportTo) && w.Origin.Before(v.Origin) &&
-				(winner == nil || w.Origin.Before(winner.Origin)) {
+			if w.AppliesTo(mesh.MeshGateway) && shareClients(v.ExportTo, w.ExportTo) && mesh.CompareVirtualServices(w, v) < 0 &&
+				(winner == nil || mesh.CompareVirtualServices(w, winner) < 0) {
 				winner = w
 			}
 		}
 		if winner != nil {
 			f.add(codeConflict, diag.Error, mesh.Problem{
 				Field:   fmt.Sprintf("spec.hosts[%d]", i),
-				Message: fmt.Sprintf("VirtualService %s/%s already routes %s for sidecars", winner.Origin.Namespace, winner.Origin.Name, h),
+				Message: fmt.Sprintf("%s %s/%s already routes %s for sidecars", winner.Origin.Kind, winner.Origin.Namespace, winner.Origin.Name, h),
 				Effect:  "this object has no effect on requests to " + h + " in the mesh",
 				Fix:     "put the routes in one object, or delegate to this one",
 			})

@@ -18,14 +18,16 @@ const annotationExportTo = "networking.istio.io/exportTo"
 
 // services derives everything that has a host: Kubernetes Services, and the
 // hosts of ServiceEntries with an address for those that have none.
-func services(g *collection.Graph, m *Mesh, in *Inputs) {
+func services(g *collection.Graph, m *Mesh, in *Inputs, api *gatewayAPI) {
 	kube := collection.Derive(g, "kubernetes-services", Objects(in.Of(resource.KindService)), func(c *collection.Ctx, o *resource.Object) (*mesh.Service, bool) {
 		svc, ok := o.Spec.(*corev1.Service)
 		cfg, has := m.config(c)
 		if !ok || !has {
 			return nil, false
 		}
-		return kubeService(o, svc, cfg, m.Settings), true
+		s := kubeService(o, svc, cfg, m.Settings)
+		s.BackendTLS = api.backendTLS(c, s)
+		return s, true
 	})
 	entries := collection.DeriveMany(g, "entry-services", Objects(in.Of(resource.KindServiceEntry)), func(c *collection.Ctx, o *resource.Object) []*mesh.Service {
 		e, ok := o.Spec.(*networking.ServiceEntry)

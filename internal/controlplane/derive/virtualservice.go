@@ -33,8 +33,9 @@ func equalProblems(a, b []mesh.Problem) bool {
 }
 
 // virtualServices derives routing by host: names qualified, delegates inlined.
-// Objects without hosts are delegates, which take effect only through others.
-func virtualServices(g *collection.Graph, m *Mesh, in *Inputs) collection.Collection[*resolvedVS] {
+// Objects without hosts are delegates, which take effect only through others. Those
+// that are made of routes of the Gateway API join them.
+func virtualServices(g *collection.Graph, m *Mesh, in *Inputs, routes collection.Collection[*mesh.VirtualService]) collection.Collection[*resolvedVS] {
 	written := plain(g, "virtual-services-written", in.Of(resource.KindVirtualService), configOf[*networking.VirtualService])
 	resolved := collection.Derive(g, "virtual-services-resolved", written,
 		func(c *collection.Ctx, v *mesh.Config[*networking.VirtualService]) (*resolvedVS, bool) {
@@ -50,9 +51,10 @@ func virtualServices(g *collection.Graph, m *Mesh, in *Inputs) collection.Collec
 				})
 			return &resolvedVS{vs, problems}, true
 		})
-	m.VirtualServices = collection.Derive(g, "virtual-services", resolved, func(_ *collection.Ctx, r *resolvedVS) (*mesh.VirtualService, bool) {
+	own := collection.Derive(g, "virtual-services-own", resolved, func(_ *collection.Ctx, r *resolvedVS) (*mesh.VirtualService, bool) {
 		return r.vs, true
 	})
+	m.VirtualServices = collection.Join(g, "virtual-services", own, routes)
 	return resolved
 }
 

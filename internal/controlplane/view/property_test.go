@@ -45,6 +45,7 @@ var proxies = []mesh.Proxy{
 	{Type: mesh.Sidecar, ID: "b.two", Name: "b", Namespace: "two", DNSDomain: "two.svc.cluster.local", Dialect: mesh.DialectNative, Labels: map[string]string{"app": "y"}},
 	{Type: mesh.Sidecar, ID: "c.one", Name: "c", Namespace: "one", DNSDomain: "one.svc.cluster.local", Dialect: mesh.DialectEnvoy, Labels: map[string]string{"app": "y"}},
 	{Type: mesh.Router, ID: "g.one", Name: "g", Namespace: "one", DNSDomain: "one.svc.cluster.local", Dialect: mesh.DialectNative, Labels: map[string]string{"istio": "gw"}},
+	{Type: mesh.Router, ID: "h.one", Name: "h", Namespace: "one", DNSDomain: "one.svc.cluster.local", Dialect: mesh.DialectEnvoy, Labels: map[string]string{"app": "x", "gateway.networking.k8s.io/gateway-name": "auto"}},
 }
 
 // join adds the proxies; the state is what each of them gets.
@@ -91,6 +92,15 @@ var templates = []string{
 	"apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: NAME, namespace: NSP}\nspec: {selector: {matchLabels: {app: APP}}, mtls: {mode: STRICT}}",
 	"apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: ns-NAME, namespace: NSP}\nspec: {mtls: {mode: DISABLE}}",
 	"apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: NAME, namespace: NSP}\nspec: {selector: {matchLabels: {app: APP}}, action: DENY, rules: [{to: [{operation: {ports: ['80NUM']}}]}]}",
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: NAME, namespace: NSP}\nspec: {gatewayClassName: istio, addresses: [{type: Hostname, value: OTHER.one}], listeners: [{name: a, port: 80, protocol: HTTP, hostname: h-NUM.com, allowedRoutes: {namespaces: {from: All}}}, {name: b, port: 9000, protocol: TCP}]}",
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: auto, namespace: one}\nspec: {gatewayClassName: istio, listeners: [{name: a, port: 80NUM, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {x: APP}}}}}]}",
+	"apiVersion: v1\nkind: Namespace\nmetadata: {name: NSP, labels: {x: APP}}",
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: NAME-APP, namespace: NSP}\nspec: {hostnames: [h-NUM.com], parentRefs: [{name: NAME, namespace: one}, {name: auto, namespace: one}], rules: [{backendRefs: [{name: OTHER, port: 80}, {name: p, namespace: two, port: 80}]}, {matches: [{path: {value: /APP}}], backendRefs: [{name: NAME, port: 80}]}]}",
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: callers-APP, namespace: NSP}\nspec: {parentRefs: [{group: '', kind: Service, name: NAME, namespace: one}], rules: [{backendRefs: [{name: OTHER, port: 80, weight: NUM}, {name: q, namespace: one, port: 80}]}]}",
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\nmetadata: {name: NAME, namespace: NSP}\nspec: {parentRefs: [{name: NAME}, {group: '', kind: Service, name: OTHER, port: 9000}], rules: [{backendRefs: [{name: q, namespace: one, port: 9000}]}]}",
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {name: g, namespace: NSP}\nspec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: one}], to: [{group: '', kind: Service, name: NAME}]}",
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {name: h, namespace: one}\nspec: {from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: NSP}], to: [{group: '', kind: Service}]}",
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {name: NAME, namespace: NSP}\nspec: {targetRefs: [{group: '', kind: Service, name: p}], validation: {hostname: h-NUM.com, wellKnownCACertificates: System}}",
 	"apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: NAME, namespace: NSP}\nspec: {accessLogging: [{providers: [{name: envoy}]}]}",
 }
 

@@ -18,6 +18,9 @@ const tlsModeKey = "tlsMode"
 // transport decides whether and how connections are encrypted.
 func (b *clusterBuilder) transport(c *clusterv3.Cluster) {
 	t := b.policy.GetTls()
+	if own := b.Service.BackendTLS[b.Port.Number]; own != nil {
+		t, b.refuse = own.TLS, b.refuse || own.Refused
+	}
 	switch {
 	case t == nil:
 		if b.AutoMTLS && !b.Service.External {
@@ -160,6 +163,9 @@ func (b *clusterBuilder) verification(c *tlsv3.CommonTlsContext, t *networking.C
 		return
 	case t.GetCaCertificates() != "" && t.GetCaCertificates() != "system":
 		v.TrustedCa = file(t.GetCaCertificates())
+		if strings.HasPrefix(t.GetCaCertificates(), "-----BEGIN ") { // the text itself (mesh.BackendTLS)
+			v.TrustedCa = inline([]byte(t.GetCaCertificates()))
+		}
 	case !t.GetInsecureSkipVerify().GetValue():
 		v.SystemRootCerts = &tlsv3.CertificateValidationContext_SystemRootCerts{}
 	}

@@ -147,7 +147,7 @@ func (b *gatewayBuilder) claim(c *listenerv3.FilterChain, s mesh.GatewayServer, 
 		key := n + "|" + rest
 		if other, taken := used[key]; taken {
 			if kindOf(other) != plainWebServer || kindOf(s) != plainWebServer { // those share one chain
-				b.warn(codePortConflict, gatewaySource(s), "spec.servers", "the server of "+other.Gateway+" gets these connections",
+				b.warn(codePortConflict, gatewaySource(s), s.Field, "the server of "+other.Gateway+" gets these connections",
 					"use another port or other hosts", "%s on port %d is already served by %s", cmp.Or(n, "any name"), s.BindPort, other.Gateway)
 			}
 			continue
@@ -180,6 +180,16 @@ func (b *gatewayBuilder) chains(name string, s mesh.GatewayServer, anyTLS bool) 
 		var out []*listenerv3.FilterChain
 		for _, r := range b.tcpRoutes(s) {
 			out = append(out, b.secure((&slot{}).tcpChain(r), s, false)...)
+		}
+		if !s.Granted {
+			return out // Istio's tls routes are for connections that are passed on
+		}
+		for _, r := range b.tlsRoutes(s) {
+			names := r.names
+			for _, c := range b.secure((&slot{}).tcpChain(r), s, false) {
+				c.FilterChainMatch.ServerNames = names
+				out = append(out, c)
+			}
 		}
 		return out
 	case sniServer:
@@ -241,6 +251,20 @@ func (b *gatewayBuilder) passthrough(s mesh.GatewayServer) []*listenerv3.FilterC
 		return nil
 	}
 	var out []*listenerv3.FilterChain
+	for _, c := range b.tlsRoutes(s) {
+		fc := (&slot{}).tcpChain(c)
+		if fc.FilterChainMatch == nil {
+			fc.FilterChainMatch = &listenerv3.FilterChainMatch{}
+		}
+		fc.FilterChainMatch.TransportProtocol = tlsTransport
+		out = append(out, fc)
+	}
+	return out
+}
+
+// tlsRoutes are the routes by name of a server, with the names that it serves.
+func (b *gatewayBuilder) tlsRoutes(s mesh.GatewayServer) []slotChain {
+	var out []slotChain
 	for _, v := range b.VirtualServices {
 		if !b.bound(v, s) {
 			continue
@@ -252,12 +276,7 @@ func (b *gatewayBuilder) passthrough(s mesh.GatewayServer) []*listenerv3.FilterC
 			if slices.Contains(c.names, "*") {
 				c.names = nil
 			}
-			fc := (&slot{}).tcpChain(c)
-			if fc.FilterChainMatch == nil {
-				fc.FilterChainMatch = &listenerv3.FilterChainMatch{}
-			}
-			fc.FilterChainMatch.TransportProtocol = tlsTransport
-			out = append(out, fc)
+			out = append(out, c)
 		}
 	}
 	return out

@@ -62,7 +62,7 @@ func (b *gatewayBuilder) virtualHosts(servers []mesh.GatewayServer) []*routev3.V
 			for _, h := range vs.Hosts {
 				for _, domain := range intersect(h, s.Hosts, vs.Origin.Namespace) {
 					v := host(domain, s)
-					key := [2]string{vs.Origin.Key(), domain}
+					key := [2]string{vs.CollectionKey(), domain}
 					if done[key] {
 						continue
 					}

@@ -13,7 +13,10 @@ import (
 
 // Names that Istio's tools know.
 const (
-	BlackHole          = "BlackHoleCluster"
+	BlackHole = "BlackHoleCluster"
+	// NoBackend is a cluster that is never sent: routes name it for the share of requests
+	// whose destination is not there, and say what to answer then.
+	NoBackend          = "NoBackendCluster"
 	Passthrough        = "PassthroughCluster"
 	InboundPassthrough = "InboundPassthroughCluster"
 	VirtualInbound     = "virtualInbound"

@@ -51,7 +51,11 @@ type tcpRoutes struct {
 func (r tcpRoutes) tls(host string) []slotChain {
 	var out []slotChain
 	for i, t := range r.vs.Spec.GetTls() {
-		at := fmt.Sprintf("spec.tls[%d]", i)
+		at, origin := fmt.Sprintf("spec.tls[%d]", i), r.vs.Origin
+		d := detailOf(r.vs.TLSDetails, i)
+		if d != nil {
+			at, origin = d.Field, d.Origin
+		}
 		for j, m := range t.GetMatch() {
 			if !r.applies(m.GetPort(), m.GetSourceNamespace(), m.GetGateways(), m.GetSourceLabels()) {
 				continue
@@ -68,9 +72,13 @@ func (r tcpRoutes) tls(host string) []slotChain {
 			if slices.Contains(names, "*") {
 				names = nil // any name
 			}
+			rule := at
+			if d == nil {
+				rule = fmt.Sprintf("%s.match[%d]", at, j)
+			}
 			out = append(out, slotChain{
-				names: names, networks: m.GetDestinationSubnets(), tcp: r.chain(t.GetRoute(), at),
-				origin: r.vs.Origin, rule: fmt.Sprintf("%s.match[%d]", at, j),
+				names: names, networks: m.GetDestinationSubnets(), tcp: r.chain(t.GetRoute(), at, d),
+				origin: origin, rule: rule,
 			})
 		}
 	}
@@ -81,16 +89,24 @@ func (r tcpRoutes) tls(host string) []slotChain {
 func (r tcpRoutes) tcp() []slotChain {
 	var out []slotChain
 	for i, t := range r.vs.Spec.GetTcp() {
-		at := fmt.Sprintf("spec.tcp[%d]", i)
-		chain := r.chain(t.GetRoute(), at)
+		at, origin := fmt.Sprintf("spec.tcp[%d]", i), r.vs.Origin
+		d := detailOf(r.vs.TCPDetails, i)
+		if d != nil {
+			at, origin = d.Field, d.Origin
+		}
+		chain := r.chain(t.GetRoute(), at, d)
 		if len(t.GetMatch()) == 0 {
-			return append(out, slotChain{origin: r.vs.Origin, rule: at, tcp: chain})
+			return append(out, slotChain{origin: origin, rule: at, tcp: chain})
 		}
 		for j, m := range t.GetMatch() {
 			if !r.applies(m.GetPort(), m.GetSourceNamespace(), m.GetGateways(), m.GetSourceLabels()) {
 				continue
 			}
-			c := slotChain{origin: r.vs.Origin, rule: fmt.Sprintf("%s.match[%d]", at, j), tcp: chain, networks: m.GetDestinationSubnets()}
+			rule := at
+			if d == nil {
+				rule = fmt.Sprintf("%s.match[%d]", at, j)
+			}
+			c := slotChain{origin: origin, rule: rule, tcp: chain, networks: m.GetDestinationSubnets()}
 			if s := m.GetSourceSubnet(); s != "" { //nolint:staticcheck // still written by users
 				c.sources = []string{s}
 			}
@@ -115,17 +131,29 @@ func (r tcpRoutes) applies(port uint32, namespace string, gateways []string, lab
 	})
 }
 
+// detailOf is what the i-th route says beyond its message; nil for nothing.
+func detailOf(ds []mesh.RouteDetail, i int) *mesh.RouteDetail {
+	if i >= len(ds) {
+		return nil
+	}
+	return &ds[i]
+}
+
 // chain leads to the destinations, split by weight.
-func (r tcpRoutes) chain(routes []*networking.RouteDestination, at string) tcpChain {
+func (r tcpRoutes) chain(routes []*networking.RouteDestination, at string, detail *mesh.RouteDetail) tcpChain {
 	var targets []tcpTarget
 	var first target
+	from := source{origin: r.vs.Origin, fields: r.vs.Fields}
+	if detail != nil {
+		from = source{origin: detail.Origin, fields: detail.Fields}
+	}
 	for i, d := range routes {
 		if d.GetWeight() <= 0 && len(routes) > 1 {
 			continue
 		}
 		t, problem := lookup(r.destinations, d.GetDestination(), r.port)
 		if problem != "" {
-			r.findings.add(codeNoDestination, source{origin: r.vs.Origin, fields: r.vs.Fields}, fmt.Sprintf("%s.route[%d].destination", at, i),
+			r.findings.add(codeNoDestination, from, fmt.Sprintf("%s.route[%d].destination", at, i),
 				"connections that take this route are refused", "correct the destination, or create what it names", "%s", problem)
 		}
 		if len(targets) == 0 {
@@ -136,6 +164,9 @@ func (r tcpRoutes) chain(routes []*networking.RouteDestination, at string) tcpCh
 	c := r.base
 	if len(targets) == 0 {
 		return c.to(BlackHole)
+	}
+	if detail != nil && detail.Unresolved > 0 {
+		targets = append(targets, tcpTarget{BlackHole, detail.Unresolved})
 	}
 	c.targets, c.statPrefix = targets, targets[0].cluster
 	c.policy = first.dest.Policy.Policy(first.port, first.subset)

@@ -28,7 +28,9 @@ func (b *routeBuilder) redirect(r *routev3.Route, m *networking.HTTPRedirect) {
 	case m.GetUri() != "":
 		a.PathRewriteSpecifier = &routev3.RedirectAction_PathRedirect{PathRedirect: m.GetUri()}
 	}
-	if p, ok := a.PathRewriteSpecifier.(*routev3.RedirectAction_PrefixRewrite); ok && r.Match.GetSafeRegex() != nil {
+	if p, ok := a.PathRewriteSpecifier.(*routev3.RedirectAction_PrefixRewrite); ok && b.pathPrefix() != "" && p.PrefixRewrite == "/" {
+		a.PathRewriteSpecifier = &routev3.RedirectAction_RegexRewrite{RegexRewrite: dropPrefix(b.pathPrefix())}
+	} else if ok && r.Match.GetSafeRegex() != nil {
 		a.PathRewriteSpecifier = &routev3.RedirectAction_PathRedirect{PathRedirect: p.PrefixRewrite}
 	}
 	if m.GetScheme() != "" {
@@ -109,7 +111,7 @@ func (b *routeBuilder) destinations(a *routev3.RouteAction, targets []target) bo
 		b.add(codeNoDestination, b.source(), b.at+".route", "requests get 503", "name a destination with a weight above 0", "no destination with a weight")
 		return false
 	}
-	if len(targets) == 1 {
+	if len(targets) == 1 && b.unresolved() == 0 {
 		a.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: targets[0].cluster}
 		ops := targets[0].headers
 		if ops.empty() {
@@ -117,6 +119,10 @@ func (b *routeBuilder) destinations(a *routev3.RouteAction, targets []target) bo
 		}
 	}
 	w := &routev3.WeightedCluster{}
+	if share := b.unresolved(); share > 0 {
+		w.Clusters = append(w.Clusters, &routev3.WeightedCluster_ClusterWeight{Name: NoBackend, Weight: u32(share)})
+		a.ClusterNotFoundResponseCode = routev3.RouteAction_INTERNAL_SERVER_ERROR
+	}
 	for _, t := range targets {
 		c := &routev3.WeightedCluster_ClusterWeight{
 			Name: t.cluster, Weight: u32(t.weight),
@@ -154,8 +160,26 @@ func (b *routeBuilder) rewrite(a *routev3.RouteAction, w *networking.HTTPRewrite
 		a.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{Pattern: regex(re.Regex), Substitution: strings.ReplaceAll(w.GetUri(), `\`, `\\`)}
 		return true
 	}
+	if p := b.pathPrefix(); p != "" && w.GetUri() == "/" {
+		a.RegexRewrite = dropPrefix(p)
+		return true
+	}
 	a.PrefixRewrite = w.GetUri()
 	return true
+}
+
+// unresolved is the weight of the destinations that are not there.
+func (b *routeBuilder) unresolved() uint32 {
+	if b.detail == nil {
+		return 0
+	}
+	return b.detail.Unresolved
+}
+
+// dropPrefix takes a prefix of whole segments off a path. Proxies put in the place of
+// a prefix just what they are told, which would leave a second slash.
+func dropPrefix(prefix string) *matcherv3.RegexMatchAndSubstitute {
+	return &matcherv3.RegexMatchAndSubstitute{Pattern: regex("^" + regexp.QuoteMeta(prefix) + "/*"), Substitution: "/"}
 }
 
 // validSubstitution checks the references to groups in a rewrite: \0 to \9.

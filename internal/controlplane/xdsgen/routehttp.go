@@ -24,7 +24,11 @@ func (b *routeBuilder) routes(vs *mesh.VirtualService) []*routev3.Route {
 			b.origin = vs.HTTPOrigins[i]
 		}
 		own := fmt.Sprintf("spec.http[%d]", ruleIndex(vs, i))
-		b.rule = own
+		b.rule, b.detail = own, nil
+		if i < len(vs.HTTPDetails) {
+			b.detail = &vs.HTTPDetails[i]
+			b.at, b.rule = b.detail.Field, b.detail.Field
+		}
 		if len(h.GetMatch()) == 0 {
 			if r := b.route(h, nil); r != nil {
 				out = append(out, r)
@@ -36,9 +40,11 @@ func (b *routeBuilder) routes(vs *mesh.VirtualService) []*routev3.Route {
 				continue
 			}
 			at := b.at
-			b.at = fmt.Sprintf("%s.match[%d]", at, j)
-			if b.origin == vs.Origin { // a delegate's matches are merged with its parent's
-				b.rule = fmt.Sprintf("%s.match[%d]", own, j)
+			if b.detail == nil {
+				b.at = fmt.Sprintf("%s.match[%d]", at, j)
+				if b.origin == vs.Origin { // a delegate's matches are merged with its parent's
+					b.rule = fmt.Sprintf("%s.match[%d]", own, j)
+				}
 			}
 			if b.usable(m) {
 				b.at = at
@@ -112,7 +118,11 @@ func (b *routeBuilder) usable(m *networking.HTTPMatchRequest) bool {
 // route makes one route of an HTTPRoute and one of its matches; nil when the
 // route cannot be expressed safely.
 func (b *routeBuilder) route(h *networking.HTTPRoute, m *networking.HTTPMatchRequest) *routev3.Route {
-	r := &routev3.Route{Name: h.GetName(), Match: routeMatch(m), Metadata: configMetadata(b.origin, b.rule), StatPrefix: m.GetStatPrefix()}
+	match := routeMatch(m)
+	if p := b.pathPrefix(); p != "" {
+		match.PathSpecifier = &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: p}
+	}
+	r := &routev3.Route{Name: h.GetName(), Match: match, Metadata: configMetadata(b.origin, b.rule), StatPrefix: m.GetStatPrefix()}
 	if m.GetName() != "" {
 		r.Name += "." + m.GetName()
 	}

@@ -2,6 +2,7 @@ package xdsgen
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -138,7 +139,8 @@ type routeBuilder struct {
 
 	// The route that is being translated.
 	vs     *mesh.VirtualService
-	at     string // its field path
+	at     string            // its field path
+	detail *mesh.RouteDetail // what it says beyond the message; may be nil
 	origin mesh.Origin
 	rule   string // its field path in the object that wrote it
 }
@@ -149,10 +151,29 @@ func (b *routeBuilder) source() source {
 	if b.vs == nil {
 		return source{}
 	}
+	if b.detail != nil {
+		return source{origin: b.detail.Origin, fields: b.detail.Fields}
+	}
 	if b.origin == b.vs.Origin || b.origin.IsZero() {
 		return source{origin: b.vs.Origin, fields: b.vs.Fields}
 	}
 	return source{origin: b.origin}
+}
+
+// pathPrefix is the prefix by segments that the current route asks for; "" for none.
+func (b *routeBuilder) pathPrefix() string {
+	if b.detail == nil {
+		return ""
+	}
+	return b.detail.PathPrefix
+}
+
+// backendField is the path of the i-th destination of the current route.
+func (b *routeBuilder) backendField(i int) string {
+	if b.detail != nil {
+		return b.detail.Backends // what is not there has been left out: the index is not that of the object
+	}
+	return fmt.Sprintf("%s.route[%d]", b.at, i)
 }
 
 // defaultRoute leads everything to the service itself.

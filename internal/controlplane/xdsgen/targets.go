@@ -56,10 +56,14 @@ func (b *routeBuilder) targets(routes []*networking.HTTPRouteDestination) []targ
 		if d.GetWeight() <= 0 && len(routes) > 1 {
 			continue
 		}
-		at := fmt.Sprintf("%s.route[%d]", b.at, i)
+		at := b.backendField(i)
 		t, problem := lookup(b.Destinations, d.GetDestination(), b.Port)
 		if problem != "" {
-			b.add(codeNoDestination, b.source(), at+".destination", "requests that take this route get 503",
+			field := at + ".destination"
+			if b.detail != nil {
+				field = at
+			}
+			b.add(codeNoDestination, b.source(), field, "requests that take this route get 503",
 				"correct the destination, or create what it names", "%s", problem)
 		}
 		t.weight = uint32(max(d.GetWeight(), 1))

@@ -26,6 +26,11 @@ func (c *Compiler) forward(m *routev3.RouteAction, match *snapshot.RouteMatch) (
 	default:
 		return nil, in("cluster_not_found_response_code", unsupported("value %v", m.ClusterNotFoundResponseCode))
 	}
+	// Who says what to answer without the cluster need not wait for it.
+	if before := c.deps.clusters; m.ClusterNotFoundResponseCode != routev3.RouteAction_SERVICE_UNAVAILABLE {
+		c.deps.clusters = nil
+		defer func() { c.deps.clusters = before }()
+	}
 	steps := []func(*snapshot.Forward, *routev3.RouteAction) error{
 		c.forwardTarget, c.forwardRewrite, forwardTimeouts, c.forwardRetry, c.forwardHash, forwardUpgrades,
 	}
