@@ -203,7 +203,9 @@ func match(h *networking.HTTPRoute, d mesh.RouteDetail) string {
 
 func does(h *networking.HTTPRoute, d mesh.RouteDetail) string {
 	var out []string
-	add := func(name string, v fmt.Stringer) { out = append(out, name+"{"+strings.Join(strings.Fields(v.String()), " ")+"}") }
+	add := func(name string, v fmt.Stringer) {
+		out = append(out, name+"{"+strings.Join(strings.Fields(v.String()), " ")+"}")
+	}
 	for _, r := range h.Route {
 		t := fmt.Sprintf("%s:%d*%d", r.Destination.Host, r.Destination.Port.GetNumber(), r.Weight)
 		if r.Headers != nil {
