@@ -1,12 +1,14 @@
 package localmesh
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/local/controller"
 	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/resource/source"
 )
@@ -26,6 +28,7 @@ type objects struct {
 	// run is told everything in force after each change.
 	run func([]*resource.Object)
 
+	log *slog.Logger
 	now func() time.Time
 	mu  sync.Mutex
 	by  map[resource.Key]map[string]*resource.Object
@@ -87,6 +90,7 @@ func (o *objects) winner(k resource.Key) (*resource.Object, string) {
 	return found, best
 }
 
+// inForce are the objects that count, and what is made for Gateways among them.
 func (o *objects) inForce() []*resource.Object {
 	out := make([]*resource.Object, 0, len(o.by))
 	for k := range o.by {
@@ -94,7 +98,12 @@ func (o *objects) inForce() []*resource.Object {
 		out = append(out, x)
 	}
 	slices.SortFunc(out, func(a, b *resource.Object) int { return strings.Compare(a.Key.String(), b.Key.String()) })
-	return out
+	made, err := controller.Automatic(out)
+	if err != nil {
+		o.log.Error("Gateways are not deployed", "err", err)
+		return out
+	}
+	return append(out, made...)
 }
 
 // createdAt is when the object under a key was created, or came; zero for one that

@@ -126,7 +126,7 @@ func newDaemon(env *local.NodeEnv, extra Extra) (*daemon, error) {
 	d.cp = d.core.ControlPlane
 	d.core.RegisterMachines(register.Options{Store: register.NewMemory(sourceMachines, d.cp.Sink()), Instance: "istiod-" + env.Settings.Name})
 	d.objects = &objects{
-		order: []string{sourceAPI, sourceBuiltin}, control: d.cp.Sink(), run: env.SetObjects,
+		order: []string{sourceAPI, sourceBuiltin}, control: d.cp.Sink(), run: env.SetObjects, log: d.log,
 		now: time.Now, by: map[resource.Key]map[string]*resource.Object{}, since: map[resource.Key]time.Time{},
 	}
 	d.ports = &ports{log: d.log}
@@ -163,7 +163,8 @@ func fileSource(env *local.NodeEnv, extra Extra) (source.Source, error) {
 	return file.New(file.Options{Paths: paths, Recursive: true, Log: env.Log})
 }
 
-// ingress is the default ingress gateway, unless the user brings one or wants none.
+// ingress is the default ingress gateway, unless the user brings one, has only
+// Gateways that get proxies of their own, or wants none.
 func ingress(env *local.NodeEnv, extra Extra) ([]*resource.Object, error) {
 	if extra.NoIngress {
 		return nil, nil
@@ -173,7 +174,7 @@ func ingress(env *local.NodeEnv, extra Extra) ([]*resource.Object, error) {
 		if err != nil {
 			return nil, err
 		}
-		if controller.HasGateway(own) {
+		if controller.HasGateway(own) || controller.HasAutomatic(own) {
 			return nil, nil
 		}
 	}

@@ -80,6 +80,11 @@ func (a *addresses) populate(objects []*resource.Object, ingress bool) (all []*r
 		}
 		objects = append(slices.Clone(objects), gateway...)
 	}
+	automatic, err := controller.Automatic(objects)
+	if err != nil {
+		return nil, false, err
+	}
+	objects = append(slices.Clone(objects), automatic...)
 	pods := a.podsOf(objects)
 	services, _ := a.services.Services(objects)
 	made := make([]metav1.Object, 0, len(services)+2*len(pods))

@@ -8,9 +8,9 @@ import (
 	"io/fs"
 )
 
-//go:embed README.md meshctl-local.yaml platform networking
+//go:embed README.md meshctl-local.yaml platform networking gateway-api
 var files embed.FS
 
-// FS returns the sample's folder: meshctl-local.yaml, platform/ and networking/,
-// read-only.
+// FS returns the sample's folder: meshctl-local.yaml, platform/, networking/ and
+// gateway-api/, read-only.
 func FS() fs.FS { return files }
