@@ -227,6 +227,17 @@ func (e *exchange) routeDecision(field string) *Decision {
 		return nil
 	}
 	rule, _, _ := strings.Cut(r.Rule, ".match[")
+	if strings.HasPrefix(rule, "spec.rules[") { // a route of the Gateway API
+		rule, _, _ = strings.Cut(rule, ".matches[")
+		switch field {
+		case ".route":
+			field = ".backendRefs"
+		case ".directResponse":
+			field = "" // what is refused of the rule is in findings
+		default:
+			field = ".filters"
+		}
+	}
 	return e.w.decided(r.Config, rule+field)
 }
 

@@ -130,7 +130,7 @@ func gatewayDeployment(namespace, name string) *appsv1.Deployment {
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{
 					Labels: map[string]string{
-						labelGatewayName: name, "service.istio.io/canonical-name": name + "-istio", "service.istio.io/canonical-revision": "latest",
+						labelGatewayName: name, labelInject: "true", "service.istio.io/canonical-name": name + "-istio", "service.istio.io/canonical-revision": "latest",
 					},
 					Annotations: map[string]string{annotationTemplates: Gateway.String()},
 				},
