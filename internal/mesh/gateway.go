@@ -4,11 +4,11 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 )
 
-// Gateway opens ports on gateway proxies: one of Istio's as it is written, or one
-// listener of a Gateway of the Gateway API. Read-only.
+// Gateway opens ports on gateway proxies: one of Istio's as it is written, one
+// listener of a Gateway of the Gateway API, or an Ingress. Read-only.
 type Gateway struct {
 	Config[*networking.Gateway]
-	// Listener is set for the Gateway API only.
+	// Listener is set for the Gateway API and Ingress only.
 	Listener *Listener
 }
 
@@ -19,8 +19,11 @@ type Listener struct {
 	Name string
 	// Gateway is namespace/name, by which policies refer to it.
 	Gateway string
-	// Namespace is where the proxies run; the selector looks nowhere else.
+	// Namespace is where the proxies run; the selector looks nowhere else. "" is anywhere,
+	// for Ingresses, whose gateway the mesh config names.
 	Namespace string
+	// Granted: certificates may be of another namespace, which has been looked at.
+	Granted bool
 	// Field is the path of the listener in its object: spec.listeners[0].
 	Field string
 }
@@ -63,7 +66,7 @@ func (g *Gateway) PolicyTarget() string {
 
 // ServedBy reports whether proxies with these labels in a namespace serve the gateway.
 func (g *Gateway) ServedBy(namespace string, labels map[string]string) bool {
-	if g.Listener != nil && g.Listener.Namespace != namespace {
+	if g.Listener != nil && g.Listener.Namespace != "" && g.Listener.Namespace != namespace {
 		return false
 	}
 	sel := g.Spec.GetSelector()
@@ -85,6 +88,6 @@ type GatewayServer struct {
 	// Hosts are the DNS names, each with the namespace that VirtualServices must
 	// be in ("*" for any; "." is resolved).
 	Hosts []HostPattern
-	// Granted: whether the certificates may be of another namespace has been looked at.
+	// Granted: its certificates may be of another namespace.
 	Granted bool
 }

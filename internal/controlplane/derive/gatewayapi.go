@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
+	corev1 "k8s.io/api/core/v1"
+	netv1 "k8s.io/api/networking/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/meshctl/meshctl/internal/collection"
@@ -21,11 +23,12 @@ type gatewayAPI struct {
 	m  *Mesh
 	in *Inputs
 
-	classes  Objects
-	gateways collection.Collection[*gatewayapi.Gateway]
-	sets     *collection.Index[*resource.Object] // ListenerSets by namespace/name of the Gateway
-	grants   *collection.Index[*resource.Object] // ReferenceGrants by namespace
-	policies *collection.Index[*gatewayapi.TLSPolicy]
+	classes   Objects
+	gateways  collection.Collection[*gatewayapi.Gateway]
+	ingresses collection.Collection[*gatewayapi.Ingress]
+	sets      *collection.Index[*resource.Object] // ListenerSets by namespace/name of the Gateway
+	grants    *collection.Index[*resource.Object] // ReferenceGrants by namespace
+	policies  *collection.Index[*gatewayapi.TLSPolicy]
 
 	routes                           collection.Collection[*gatewayapi.Route]
 	byListener, byCallers, byBackend *collection.Index[*gatewayapi.Route]
@@ -101,9 +104,62 @@ func (a *gatewayAPI) derive(g *collection.Graph) (collection.Collection[*mesh.Vi
 		v := k.VirtualService(collection.FetchIndex(c, a.byCallers, k.CollectionKey()), s)
 		return v, v != nil
 	})
+	servers := collection.DeriveMany(g, "gateway-api-servers", a.gateways, func(_ *collection.Ctx, gw *gatewayapi.Gateway) []*mesh.Gateway { return gw.Mesh() })
+	paths, opened := a.deriveIngress(g)
 	a.statuses(g)
-	return collection.Join(g, "gateway-api-virtual-services", hosts, routed),
-		collection.DeriveMany(g, "gateway-api-servers", a.gateways, func(_ *collection.Ctx, gw *gatewayapi.Gateway) []*mesh.Gateway { return gw.Mesh() })
+	return collection.Join(g, "gateway-api-virtual-services", hosts, routed, paths), collection.Join(g, "gateway-api-gateways-opened", servers, opened)
+}
+
+// deriveIngress derives what Ingresses route and open.
+func (a *gatewayAPI) deriveIngress(g *collection.Graph) (collection.Collection[*mesh.VirtualService], collection.Collection[*mesh.Gateway]) {
+	a.ingresses = collection.Derive(g, "ingresses", Objects(a.in.Of(resource.KindIngress)), func(c *collection.Ctx, o *resource.Object) (*gatewayapi.Ingress, bool) {
+		cfg, ok := a.m.config(c)
+		if !ok {
+			return nil, false
+		}
+		i := gatewayapi.NewIngress(o, cfg, apiWorld{a, c}, func(name string) *resource.Object {
+			class, _ := collection.Fetch(c, Objects(a.in.Of(resource.KindIngressClass)), resource.Key{Kind: resource.KindIngressClass, Name: name}.String())
+			return class
+		})
+		return i, i != nil
+	})
+	byHost := collection.NewIndex(a.ingresses, "host", func(i *gatewayapi.Ingress) []string {
+		var out []string
+		for _, h := range i.Hosts() {
+			out = append(out, h.CollectionKey())
+		}
+		return out
+	})
+	hosts := collection.DeriveMany(g, "ingress-hosts", a.ingresses, func(_ *collection.Ctx, i *gatewayapi.Ingress) []gatewayapi.IngressHost { return i.Hosts() })
+	paths := collection.Derive(g, "ingress-virtual-services", hosts, func(c *collection.Ctx, h gatewayapi.IngressHost) (*mesh.VirtualService, bool) {
+		v := h.VirtualService(collection.FetchIndex(c, byHost, h.CollectionKey()))
+		return v, v != nil
+	})
+	return paths, collection.Derive(g, "ingress-servers", a.ingresses, func(_ *collection.Ctx, i *gatewayapi.Ingress) (*mesh.Gateway, bool) {
+		s := i.Mesh()
+		return s, s != nil
+	})
+}
+
+// ingressAddresses are those of the Service in front of the gateway for Ingresses.
+func (a *gatewayAPI) ingressAddresses(c *collection.Ctx) []netv1.IngressLoadBalancerIngress {
+	cfg, ok := a.m.config(c)
+	if !ok {
+		return nil
+	}
+	o, ok := collection.Fetch(c, Objects(a.in.Of(resource.KindService)), resource.Key{Kind: resource.KindService, Namespace: cfg.GetRootNamespace(), Name: gatewayapi.IngressService(cfg)}.String())
+	if !ok {
+		return nil
+	}
+	s, ok := o.Spec.(*corev1.Service)
+	if !ok {
+		return nil
+	}
+	var out []netv1.IngressLoadBalancerIngress
+	for _, l := range s.Status.LoadBalancer.Ingress {
+		out = append(out, netv1.IngressLoadBalancerIngress{IP: l.IP, Hostname: l.Hostname})
+	}
+	return out
 }
 
 // statuses derives what each object should be told.
@@ -121,7 +177,10 @@ func (a *gatewayAPI) statuses(g *collection.Graph) {
 	policies := collection.Derive(g, "backend-tls-policy-statuses", a.m.tlsPolicies, func(c *collection.Ctx, p *gatewayapi.TLSPolicy) (*gatewayapi.Status, bool) {
 		return p.Status(a.ancestors(c, p), collection.FetchIndex(c, a.policies, p.Object.Key.Namespace)), true
 	})
-	a.m.GatewayStatuses = collection.Join(g, "gateway-api-statuses", classes, gateways, routes, policies)
+	ingresses := collection.Derive(g, "ingress-statuses", a.ingresses, func(c *collection.Ctx, i *gatewayapi.Ingress) (*gatewayapi.Status, bool) {
+		return i.Status(a.ingressAddresses(c)), true
+	})
+	a.m.GatewayStatuses = collection.Join(g, "gateway-api-statuses", classes, gateways, routes, policies, ingresses)
 }
 
 // ancestors are the Gateways that lead to the targets of a policy.
@@ -169,7 +228,14 @@ func (a *gatewayAPI) findings(g *collection.Graph) []collection.Collection[*Find
 		}
 		return f.out
 	})
-	return []collection.Collection[*Finding]{gateways, routes, policies}
+	ingresses := collection.DeriveMany(g, "ingress-findings", a.ingresses, func(_ *collection.Ctx, i *gatewayapi.Ingress) []*Finding {
+		f := &finder{origin: originOf(i.Object), fields: i.Object.Fields, kind: "path"}
+		for _, p := range i.Problems {
+			f.refused(p)
+		}
+		return f.out
+	})
+	return []collection.Collection[*Finding]{gateways, routes, policies, ingresses}
 }
 
 func (f *finder) refused(p *gatewayapi.Problem) {

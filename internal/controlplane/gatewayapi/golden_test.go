@@ -97,12 +97,13 @@ func (w *world) apply(t testing.TB, file string, data []byte) {
 func (w *world) print() string {
 	var b strings.Builder
 	for _, g := range w.Gateways.List() {
-		s := g.Spec.Servers[0]
-		fmt.Fprintf(&b, "listener %s %s %d %s in %s on %v", mesh.GatewayName(g), s.Port.Protocol, s.Port.Number, s.Hosts[0], g.Listener.Namespace, g.Spec.Selector)
-		if s.Tls != nil {
-			fmt.Fprintf(&b, " %s %v %s", s.Tls.Mode, s.Tls.CredentialNames, s.Tls.CaCertCredentialName)
+		for _, s := range g.Spec.Servers {
+			fmt.Fprintf(&b, "listener %s %s %d %v in %s on %v", mesh.GatewayName(g), s.Port.Protocol, s.Port.Number, s.Hosts, g.Listener.Namespace, g.Spec.Selector)
+			if s.Tls != nil {
+				fmt.Fprintf(&b, " %s %v %s", s.Tls.Mode, append(s.Tls.CredentialNames, s.Tls.CredentialName), s.Tls.CaCertCredentialName)
+			}
+			fmt.Fprintf(&b, " (%s)\n", g.At(g.Listener.Field))
 		}
-		fmt.Fprintf(&b, " (%s)\n", g.At(g.Listener.Field))
 	}
 	for _, v := range w.VirtualServices.List() {
 		fmt.Fprintf(&b, "routes %s for %v at %v", v.CollectionKey(), v.Hosts, v.Gateways)
@@ -155,6 +156,8 @@ func (w *world) print() string {
 			for _, p := range s.Route.Parents {
 				fmt.Fprintf(&b, "  %s%s\n", p.ParentRef.Name, conditions(p.Conditions))
 			}
+		case s.Ingress != nil:
+			fmt.Fprintf(&b, " %v\n", s.Ingress.LoadBalancer.Ingress)
 		case s.Policy != nil:
 			b.WriteByte('\n')
 			for _, p := range s.Policy.Ancestors {

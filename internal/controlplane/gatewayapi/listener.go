@@ -370,6 +370,6 @@ func (l *Listener) mesh(g *Gateway) *mesh.Gateway {
 	}
 	return &mesh.Gateway{
 		Config:   mesh.Config[*networking.Gateway]{Origin: originOf(l.object), Spec: spec, Hash: xxhash.Sum64(raw), Fields: fieldsOf(l.object)},
-		Listener: &mesh.Listener{Name: l.MeshName, Gateway: g.CollectionKey(), Namespace: g.Namespace, Field: l.Field},
+		Listener: &mesh.Listener{Name: l.MeshName, Gateway: g.CollectionKey(), Namespace: g.Namespace, Granted: true, Field: l.Field},
 	}
 }

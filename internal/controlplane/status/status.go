@@ -73,7 +73,7 @@ func Desired(findings []diag.Diagnostic, refusals []Refusal) map[resource.Key]St
 	out := map[resource.Key]Status{}
 	for _, d := range findings {
 		k, ok := keyOf(d.Object)
-		if !ok || d.Severity < diag.Warning {
+		if !ok || d.Severity < diag.Warning || strings.HasPrefix(d.Code, "MSH12") { // those are of the Gateway API, whose statuses are its own
 			continue
 		}
 		s, known := out[k]

@@ -171,7 +171,7 @@ func serversOf(g *mesh.Gateway, services []*mesh.Service, class *Class) []mesh.G
 			Protocol: mesh.ParseProtocol(s.GetPort().GetProtocol()),
 		}
 		if g.Listener != nil {
-			gs.Field, gs.Granted = g.Listener.Field, true
+			gs.Field, gs.Granted = g.Listener.Field, g.Listener.Granted
 		}
 		for _, h := range s.GetHosts() {
 			ns, host, ok := strings.Cut(h, "/")
