@@ -20,6 +20,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/exec"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	explaincmd "github.com/meshctl/meshctl/internal/cli/explain"
+	"github.com/meshctl/meshctl/internal/cli/explainlog"
 	"github.com/meshctl/meshctl/internal/cli/get"
 	"github.com/meshctl/meshctl/internal/cli/images"
 	"github.com/meshctl/meshctl/internal/cli/injectcmd"
@@ -34,6 +35,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/up"
 	"github.com/meshctl/meshctl/internal/cli/validate"
 	"github.com/meshctl/meshctl/internal/cli/version"
+	"github.com/meshctl/meshctl/internal/cli/wait"
 	"github.com/meshctl/meshctl/internal/cli/workload"
 	"github.com/meshctl/meshctl/internal/settings"
 )
@@ -54,11 +56,11 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 		groupMesh:    {up.NewCmd(e, nil), down.NewCmd(e, nil), status.NewCmd(e, nil)},
 		groupCluster: clusterCommands(e),
 		groupObjects: {
-			apply.NewCmd(e, nil), deletion.NewCmd(e, nil), get.NewCmd(e, nil), validate.NewCmd(e, nil), analyze.NewCmd(e, nil), explaincmd.NewCmd(e, nil),
+			apply.NewCmd(e, nil), deletion.NewCmd(e, nil), wait.NewCmd(e, nil), get.NewCmd(e, nil), validate.NewCmd(e, nil), analyze.NewCmd(e, nil), explaincmd.NewCmd(e, nil),
 			kubeinject.NewCmd(e, nil), workload.NewCmd(e),
 		},
 		groupLook: {
-			proxystatus.NewCmd(e, nil), proxyconfig.NewCmd(e), logs.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),
+			proxystatus.NewCmd(e, nil), proxyconfig.NewCmd(e), logs.NewCmd(e, nil), explainlog.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),
 			checkinject.NewCmd(e, nil), injectcmd.NewCmd(e),
 		},
 		groupAsk:   {diff.NewCmd(e, nil), describe.NewCmd(e, nil), route.NewCmd(e), authz.NewCmd(e)},

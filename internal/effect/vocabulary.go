@@ -50,11 +50,11 @@ func (v *vocabulary) learn(rules []snapshot.Rule) {
 		case r.Op == snapshot.RulePath:
 			v.paths = add(v.paths, path(r.Str))
 		case r.Op == snapshot.RuleHeader && r.Header.Name == ":method":
-			v.methods = add(v.methods, example(&r.Header.Value))
+			v.methods = add(v.methods, r.Header.Value.Example())
 		case r.Op == snapshot.RuleHeader && !strings.HasPrefix(r.Header.Name, ":") && r.Header.Name != "host":
 			name := r.Header.Name
 			if _, known := v.headers[name]; known || len(v.headers) < maxVocabulary {
-				v.headers[name] = add(v.headers[name], example(&r.Header.Value))
+				v.headers[name] = add(v.headers[name], r.Header.Value.Example())
 			}
 		}
 	}
@@ -67,27 +67,9 @@ func add(list []string, s string) []string {
 	return append(list, s)
 }
 
-// example is a value that a pattern takes; "" when none is at hand.
-func example(m *snapshot.StringMatch) string {
-	if m == nil {
-		return ""
-	}
-	candidates := []string{m.Value, "/" + m.Value}
-	if m.Kind == snapshot.StringRegex {
-		literal, _ := m.Regex.LiteralPrefix()
-		candidates = []string{literal, literal + "x", literal + "1"}
-	}
-	for _, s := range candidates {
-		if s != "" && m.MatchString(s) {
-			return s
-		}
-	}
-	return ""
-}
-
 // path is an example that is a path.
 func path(m *snapshot.StringMatch) string {
-	s := example(m)
+	s := m.Example()
 	if s != "" && s[0] != '/' {
 		if s = "/" + s; !m.MatchString(s) {
 			return ""

@@ -27,6 +27,8 @@ func TestMesh(t *testing.T) {
 		{"inspect", testInspect},
 		{"bad input", testBadInput},
 		{"all v1", testAllV1},
+		{"a change is announced, and arrives", testChange},
+		{"a log is replayed", testReplay},
 		{"canary 90-10", testCanary},
 		{"canary 50", testHalf},
 		{"canary done", testV3},

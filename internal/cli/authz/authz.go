@@ -35,7 +35,7 @@ func NewCmd(e *env.Env) *cobra.Command {
 		Use:   "authz",
 		Short: "Say who may call whom, and which policy decides",
 	}
-	cmd.AddCommand(newCan(e), newMatrix(e), newCheck(e))
+	cmd.AddCommand(newCan(e), newMatrix(e), newCheck(e), newReplay(e))
 	return cmd
 }
 
