@@ -11,6 +11,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/reference"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -23,9 +24,9 @@ func (w *world) servedSecrets() map[*resource.Object][]string {
 	out := map[*resource.Object][]string{}
 	for o, g := range w.gateways() {
 		for i, s := range g.Servers {
-			for _, c := range credentials(s.GetTls(), at("spec.servers", i)) {
+			for _, c := range reference.Credentials(s.GetTls(), at("spec.servers", i)) {
 				for _, ns := range w.gatewayNamespaces(o, g) {
-					if secret := w.get(resource.KindSecret, ns, c.name); secret != nil {
+					if secret := w.get(resource.KindSecret, ns, c.Name); secret != nil {
 						out[secret] = append(out[secret], s.Hosts...)
 					}
 				}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/meshctl/meshctl/internal/mesh"
+	"github.com/meshctl/meshctl/internal/reference"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -17,12 +18,12 @@ func gatewayCertificates(w *world, f *findings) {
 	users := map[string][]use{}
 	for o, g := range w.gateways() {
 		for i, s := range g.Servers {
-			for _, c := range credentials(s.GetTls(), at("spec.servers", i)+".tls") {
-				key := mesh.LabelsKey(g.Selector) + "|" + c.name
+			for _, c := range reference.Credentials(s.GetTls(), at("spec.servers", i)+".tls") {
+				key := mesh.LabelsKey(g.Selector) + "|" + c.Name
 				j := slices.IndexFunc(users[key], func(u use) bool { return u.object != o })
 				if j >= 0 && !slices.Equal(users[key][j].hosts, s.Hosts) {
 					other := users[key][j].object
-					f.add(o, codeGatewayCertificates, c.path, text{
+					f.add(o, codeGatewayCertificates, c.Field, text{
 						"Gateway " + full(other) + " uses the same certificate for other hosts",
 						"browsers reuse an HTTP/2 connection for all hosts of its certificate, and get 404 for those of the other Gateway",
 						"put the hosts in one Gateway, or use a certificate for each",

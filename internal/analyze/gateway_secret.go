@@ -12,6 +12,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/meshctl/meshctl/internal/reference"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -21,25 +22,11 @@ func gatewaySecrets(w *world, f *findings) {
 	for o, g := range w.gateways() {
 		namespaces := w.gatewayNamespaces(o, g)
 		for i, s := range g.Servers {
-			for _, c := range credentials(s.GetTls(), at("spec.servers", i)+".tls") {
+			for _, c := range reference.Credentials(s.GetTls(), at("spec.servers", i)+".tls") {
 				f.credential(o, c, s.Tls, namespaces)
 			}
 		}
 	}
-}
-
-// credentialRef names a Secret.
-type credentialRef struct{ name, path string }
-
-func credentials(t *networking.ServerTLSSettings, path string) []credentialRef {
-	var out []credentialRef
-	if t.GetCredentialName() != "" {
-		out = append(out, credentialRef{t.CredentialName, path + ".credentialName"})
-	}
-	for i, n := range t.GetCredentialNames() {
-		out = append(out, credentialRef{n, at(path+".credentialNames", i)})
-	}
-	return out
 }
 
 // gatewayNamespaces are where a Gateway's Secrets are looked for: the namespaces
@@ -59,16 +46,16 @@ func (w *world) gatewayNamespaces(o *resource.Object, g *networking.Gateway) []s
 	return slices.Compact(out)
 }
 
-func (f *findings) credential(o *resource.Object, c credentialRef, t *networking.ServerTLSSettings, namespaces []string) {
+func (f *findings) credential(o *resource.Object, c reference.Credential, t *networking.ServerTLSSettings, namespaces []string) {
 	for _, ns := range namespaces {
-		name := strings.TrimPrefix(c.name, "kubernetes://")
+		name := strings.TrimPrefix(c.Name, "kubernetes://")
 		if from, rest, ok := strings.Cut(name, "/"); ok {
 			ns, name = from, rest
 		}
 		s := f.w.get(resource.KindSecret, ns, name)
 		if s == nil {
 			n := f.w.namespaces[ns]
-			f.missing(o, codeNotFound, f.w.missingUnless(n != nil && n.hasSecrets), c.path, ns, text{
+			f.missing(o, codeNotFound, f.w.missingUnless(n != nil && n.hasSecrets), c.Field, ns, text{
 				"Secret " + ns + "/" + name + " does not exist", "the server is not opened: connections are refused",
 				"create the Secret in the namespace of the gateway's pods",
 			})
@@ -79,7 +66,7 @@ func (f *findings) credential(o *resource.Object, c credentialRef, t *networking
 			continue
 		}
 		if _, err := certificateOf(secret, t.GetMode()); err != nil {
-			f.add(o, codeCredential, c.path, text{
+			f.add(o, codeCredential, c.Field, text{
 				fmt.Sprintf("Secret %s/%s is no credential: %v", ns, name, err), "the server is not opened: connections are refused",
 				"store a certificate as tls.crt and its key as tls.key",
 			})

@@ -22,31 +22,9 @@ type destination struct {
 // destinations lists where a VirtualService leads to.
 func (w *world) destinations(o *resource.Object, vs *networking.VirtualService) []destination {
 	var out []destination
-	add := func(d *networking.Destination, path string) {
-		if d != nil {
-			out = append(out, destination{d, mesh.QualifyHost(d.Host, o.Key.Namespace, w.domain), path})
-		}
-	}
-	for i, h := range vs.Http {
-		path := at("spec.http", i)
-		for j, r := range h.Route {
-			add(r.GetDestination(), at(path+".route", j)+".destination")
-		}
-		add(h.Mirror, path+".mirror")
-		for j, m := range h.Mirrors {
-			add(m.GetDestination(), at(path+".mirrors", j)+".destination")
-		}
-	}
-	for i, t := range vs.Tls {
-		for j, r := range t.Route {
-			add(r.GetDestination(), at(at("spec.tls", i)+".route", j)+".destination")
-		}
-	}
-	for i, t := range vs.Tcp {
-		for j, r := range t.Route {
-			add(r.GetDestination(), at(at("spec.tcp", i)+".route", j)+".destination")
-		}
-	}
+	mesh.VisitDestinations(vs, func(d *networking.Destination, path string) {
+		out = append(out, destination{d, mesh.QualifyHost(d.Host, o.Key.Namespace, w.domain), path})
+	})
 	return out
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/describe"
 	"github.com/meshctl/meshctl/internal/cli/diff"
 	"github.com/meshctl/meshctl/internal/cli/down"
+	"github.com/meshctl/meshctl/internal/cli/effective"
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exec"
 	"github.com/meshctl/meshctl/internal/cli/exit"
@@ -32,10 +33,13 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/route"
 	settingscmd "github.com/meshctl/meshctl/internal/cli/settings"
 	"github.com/meshctl/meshctl/internal/cli/status"
+	"github.com/meshctl/meshctl/internal/cli/troubleshoot"
+	"github.com/meshctl/meshctl/internal/cli/unused"
 	"github.com/meshctl/meshctl/internal/cli/up"
 	"github.com/meshctl/meshctl/internal/cli/validate"
 	"github.com/meshctl/meshctl/internal/cli/version"
 	"github.com/meshctl/meshctl/internal/cli/wait"
+	"github.com/meshctl/meshctl/internal/cli/whouses"
 	"github.com/meshctl/meshctl/internal/cli/workload"
 	"github.com/meshctl/meshctl/internal/settings"
 )
@@ -63,7 +67,10 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 			proxystatus.NewCmd(e, nil), proxyconfig.NewCmd(e), logs.NewCmd(e, nil), explainlog.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),
 			checkinject.NewCmd(e, nil), injectcmd.NewCmd(e),
 		},
-		groupAsk:   {diff.NewCmd(e, nil), describe.NewCmd(e, nil), route.NewCmd(e), authz.NewCmd(e)},
+		groupAsk: {
+			troubleshoot.NewCmd(e, nil), describe.NewCmd(e, nil), effective.NewCmd(e, nil), whouses.NewCmd(e, nil), unused.NewCmd(e, nil),
+			diff.NewCmd(e, nil), route.NewCmd(e), authz.NewCmd(e),
+		},
 		groupOther: {images.NewCmd(e), bundle.NewCmd(e), version.NewCmd(e, nil), settingscmd.NewCmd(e), newOptions(e)},
 	}
 }

@@ -3,6 +3,7 @@ package inspect
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -125,7 +126,7 @@ func (a *about) exposedBy(s *Section, vs *mesh.VirtualService) {
 		for i, server := range g.Spec.GetServers() {
 			for _, h := range servedHosts(server, g.Origin.Namespace, vs) {
 				a.meet(g.Origin)
-				s.add(a.w.At(g.Origin, fmt.Sprintf("spec.servers[%d]", i)), "", url(server, h), "", name(g.Origin, a.Namespace), a.gatewayWorkloads(g))
+				s.add(a.w.At(g.Origin, fmt.Sprintf("spec.servers[%d]", i)), "", serverURL(server, h), "", name(g.Origin, a.Namespace), a.gatewayWorkloads(g))
 			}
 		}
 	}
@@ -189,7 +190,7 @@ func (in *Inspector) count(t Target, namespace string) (number, wrong string) {
 	if len(seen) == 0 {
 		return "0", "no endpoint is ready: requests get 503"
 	}
-	return fmt.Sprint(len(seen)), ""
+	return strconv.Itoa(len(seen)), ""
 }
 
 func (in *Inspector) destinationRule(o *resource.Object) *Description {
@@ -243,7 +244,7 @@ func (in *Inspector) destinationRule(o *resource.Object) *Description {
 		case routes == 0:
 			note = "no route leads to it"
 		}
-		s.add(at(fmt.Sprintf("spec.subsets[%d]", i)), note, sub.Name, labels(sub.Labels), strings.Join(workloads, ", "), policyText(sub.TrafficPolicy), fmt.Sprint(routes))
+		s.add(at(fmt.Sprintf("spec.subsets[%d]", i)), note, sub.Name, labels(sub.Labels), strings.Join(workloads, ", "), policyText(sub.TrafficPolicy), strconv.Itoa(routes))
 	}
 	a.section(s)
 	for _, svc := range services {
@@ -297,7 +298,7 @@ func (in *Inspector) gateway(o *resource.Object, spec *networking.Gateway) *Desc
 			for _, h := range servedHosts(server, g.Origin.Namespace, vs) {
 				for _, r := range in.Routes(vs) {
 					row := func(to string, percent float64) {
-						routes.add(in.at(r), r.Never, url(server, h), name(vs.Origin, a.Namespace), r.Match, share(percent), to, strings.Join(r.Extra, ", "))
+						routes.add(in.at(r), r.Never, serverURL(server, h), name(vs.Origin, a.Namespace), r.Match, share(percent), to, strings.Join(r.Extra, ", "))
 					}
 					if r.Answer != "" {
 						row(r.Answer, 100)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -155,7 +156,7 @@ func protocol(p mesh.Port) string {
 	return string(p.Protocol)
 }
 
-func decimal(n uint32) string { return fmt.Sprintf("%d", n) }
+func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 // rulesFor lists the DestinationRules for services, with the subsets that labels
 // are in; nil labels list all subsets.
@@ -301,7 +302,7 @@ func (a *about) exposed(keep func(Target) bool) {
 				for i, server := range g.Spec.GetServers() {
 					for _, h := range servedHosts(server, g.Origin.Namespace, vs) {
 						a.meet(g.Origin)
-						s.add(a.w.At(g.Origin, fmt.Sprintf("spec.servers[%d]", i)), r.Never, url(server, h), r.Match, name(g.Origin, a.Namespace), a.gatewayWorkloads(g))
+						s.add(a.w.At(g.Origin, fmt.Sprintf("spec.servers[%d]", i)), r.Never, serverURL(server, h), r.Match, name(g.Origin, a.Namespace), a.gatewayWorkloads(g))
 					}
 				}
 			}
@@ -336,8 +337,8 @@ func servedHosts(server *networking.Server, gatewayNamespace string, vs *mesh.Vi
 	return slices.Compact(out)
 }
 
-// url is how a host of a server is called.
-func url(server *networking.Server, host string) string {
+// serverURL is how a host of a server is called.
+func serverURL(server *networking.Server, host string) string {
 	n := server.GetPort().GetNumber()
 	switch mesh.ParseProtocol(server.GetPort().GetProtocol()) {
 	case mesh.ProtocolHTTP, mesh.ProtocolHTTP2, mesh.ProtocolGRPC, mesh.ProtocolGRPCWeb:
@@ -411,8 +412,11 @@ func (a *about) authorization(p whatif.Pod) {
 		of     []*mesh.AuthorizationPolicy
 		note   string
 	}{
-		{"DENY", policies.Deny, ""}, {"ALLOW", policies.Allow, ""}, {"AUDIT", policies.Audit, ""},
-		{"DENY", policies.DryRunDeny, "dry run: counted, not enforced"}, {"ALLOW", policies.DryRunAllow, "dry run: counted, not enforced"},
+		{"DENY", policies.Deny, ""},
+		{"ALLOW", policies.Allow, ""},
+		{"AUDIT", policies.Audit, ""},
+		{"DENY", policies.DryRunDeny, "dry run: counted, not enforced"},
+		{"ALLOW", policies.DryRunAllow, "dry run: counted, not enforced"},
 	} {
 		for _, policy := range list.of {
 			a.meet(policy.Origin)
@@ -456,7 +460,7 @@ func comesTo(p mesh.AuthzPolicies) string {
 	case len(p.Allow) > 0 && len(rules) == 0:
 		return "nobody: ALLOW policies are in force, and have no rules"
 	case len(rules) > maxRules:
-		return "only what one of " + fmt.Sprint(len(rules)) + " ALLOW rules matches" + except
+		return "only what one of " + strconv.Itoa(len(rules)) + " ALLOW rules matches" + except
 	case len(rules) > 0:
 		return "only " + strings.Join(rules, "; ") + except
 	default:

@@ -96,7 +96,7 @@ func (a *about) servicePorts(s *mesh.Service) {
 // endpoints lists where a service answers, by workload, and pods that it selects
 // without sending them anything.
 func (a *about) endpoints(s *mesh.Service) {
-	sec := Section{Title: title("Endpoints", s, a), Columns: []string{"WORKLOAD", "ADDRESS", "SUBSETS", "LOCALITY", "MTLS"}}
+	sec := Section{Title: title("Endpoints", s), Columns: []string{"WORKLOAD", "ADDRESS", "SUBSETS", "LOCALITY", "MTLS"}}
 	var subsets []mesh.Subset
 	for _, r := range a.rules(s) {
 		for _, sub := range r.Spec.GetSubsets() {
@@ -149,7 +149,7 @@ func (a *about) endpoints(s *mesh.Service) {
 }
 
 // title names the host too where a ServiceEntry has several.
-func title(what string, s *mesh.Service, a *about) string {
+func title(what string, s *mesh.Service) string {
 	if s.Registry == mesh.RegistryExternal {
 		return what + " of " + s.Host
 	}
@@ -159,8 +159,8 @@ func title(what string, s *mesh.Service, a *about) string {
 // routesOf lists how requests to a service are routed by sidecars: the rules of
 // the VirtualService that decides first, then those of others in vain.
 func (a *about) routesOf(s *mesh.Service) {
-	sec := Section{Title: title("Routes", s, a), Columns: routeColumns()}
-	any := func(Target) bool { return true }
+	sec := Section{Title: title("Routes", s), Columns: routeColumns()}
+	all := func(Target) bool { return true }
 	var passed []*mesh.VirtualService
 	for _, vs := range a.virtualServices() {
 		if _, covers := mesh.MostSpecific(vs.Hosts, s.Host); !covers || !vs.AppliesTo(mesh.MeshGateway) {
@@ -170,10 +170,10 @@ func (a *about) routesOf(s *mesh.Service) {
 			passed = append(passed, vs)
 			continue
 		}
-		a.routeRows(&sec, vs, "", any)
+		a.routeRows(&sec, vs, "", all)
 	}
 	for _, vs := range passed {
-		a.routeRows(&sec, vs, a.passedOver(vs, s.Host, s.Namespace), any)
+		a.routeRows(&sec, vs, a.passedOver(vs, s.Host, s.Namespace), all)
 	}
 	a.section(sec)
 }

@@ -6,6 +6,14 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 )
 
+// VisitDestinations visits every destination of a virtual service as it was written,
+// with the path there: spec.http[0].route[1].destination.
+func VisitDestinations(vs *networking.VirtualService, visit func(d *networking.Destination, path string)) {
+	visitDestinations(vs, func(d *networking.Destination, part string, route int, path string) {
+		visit(d, fmt.Sprintf("spec.%s[%d].%s", part, route, path))
+	})
+}
+
 // visitDestinations visits every destination of a virtual service: part is http,
 // tls or tcp, route the index in it, path that of the destination in the route.
 func visitDestinations(vs *networking.VirtualService, visit func(d *networking.Destination, part string, route int, path string)) {

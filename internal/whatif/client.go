@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
 )
 
@@ -127,7 +128,11 @@ func (x *walk) connect(c *connection) error {
 		s.Decided = d
 	}
 	if c.server {
+		mutual := c.peer != nil
 		x.authentication(c, chain)
+		if x.unended(c, chain, mutual) {
+			return nil
+		}
 	}
 	if done := x.networkPolicies(c, chain); done {
 		return nil
@@ -144,6 +149,53 @@ func (x *walk) connect(c *connection) error {
 		x.end(Outcome{Kind: Refused, Reason: "the chain closes every connection"})
 		return nil
 	}
+}
+
+// unended is what happens to TLS that the two sides do not agree on. Where the
+// workload's proxy does not end what the client's opened, the program gets a handshake, and speaks plain text. A port that is
+// declared to speak TLS, or nothing, may end it; mutual TLS of the mesh no program does.
+func (x *walk) unended(c *connection, chain *snapshot.Chain, mutual bool) bool {
+	if c.tls && chain.TLS != nil && chain.TLS.RequireClientCert && !mutual {
+		_, d := x.w.authn(c.px.pod, c.dst.Port())
+		x.end(x.failure(Outcome{Kind: Unavailable, Flag: "UF", Decided: d, Reason: "the workload asks for a certificate of the mesh, and the client shows none"}))
+		return true
+	}
+	if !c.tls || chain.TLS != nil || x.scheme == "https" {
+		return false
+	}
+	p := x.w.declared(c.px.pod, uint32(c.dst.Port()))
+	if !mutual && (p.IsTLS() || p == mesh.ProtocolAuto || p == mesh.ProtocolTCP) {
+		return false
+	}
+	mode, d := x.w.authn(c.px.pod, c.dst.Port())
+	o := Outcome{Kind: Unavailable, Flag: "UF", Decided: d, Reason: fmt.Sprintf("the client opens TLS, and the port speaks plain %s", p)}
+	if mutual {
+		o.Reason = fmt.Sprintf("the client opens mutual TLS, and the workload does not end it (%s)", mode)
+	}
+	x.end(x.failure(o))
+	return true
+}
+
+// declared is the protocol of a pod's port, as the first service with it says.
+func (w *World) declared(p *pod, port uint32) mesh.Protocol {
+	for _, s := range w.cp.Mesh().Services.List() {
+		if s.Namespace != p.namespace || len(s.Selector) == 0 || !mesh.Selects(s.Selector, p.labels) {
+			continue
+		}
+		for _, sp := range s.Ports {
+			target := sp.Target
+			if target == 0 {
+				target = sp.Number
+			}
+			if wl, ok := w.cp.Mesh().Workloads.Get(mesh.WorkloadKey("Pod", p.namespace, p.name)); ok && sp.TargetName != "" {
+				target = wl.Ports[sp.TargetName]
+			}
+			if target == port {
+				return sp.Protocol
+			}
+		}
+	}
+	return mesh.ProtocolAuto
 }
 
 func chainName(c *snapshot.Chain) string {

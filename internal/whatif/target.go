@@ -38,7 +38,10 @@ func (x *walk) upstream(c *connection, name string, e *exchange) error {
 		if x.sentSubset != "" {
 			reason += " in subset " + x.sentSubset
 		}
-		if name == "BlackHoleCluster" {
+		switch {
+		case name == "BlackHoleCluster" && e != nil && e.trace.Route != nil && e.trace.Route.Config != "":
+			reason = "the rule leads to a host, port or subset that does not exist"
+		case name == "BlackHoleCluster":
 			reason = "the connection leads nowhere: only hosts of the mesh may be called (outboundTrafficPolicy REGISTRY_ONLY)"
 		}
 		x.end(x.failure(Outcome{Kind: Unavailable, Flag: "UH", Reason: reason, Decided: s.Decided}))

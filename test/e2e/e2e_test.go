@@ -43,6 +43,7 @@ func TestMesh(t *testing.T) {
 		{"authorization", testAuthorization},
 		{"authorization denies by name", testDenyByName},
 		{"what if", testWhatIf},
+		{"troubleshoot", testTroubleshoot},
 		{"egress", testEgress},
 		{"tcp", testTCP},
 		{"kill", testKill},

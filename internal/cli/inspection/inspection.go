@@ -4,6 +4,7 @@ package inspection
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"unicode/utf8"
 
@@ -173,11 +174,7 @@ func NotFound(kind, name, namespace string, have []string) error {
 		if len(have) > 8 {
 			have = append(have[:8:8], "…")
 		}
-		return err.Because(errorText("there are " + strings.Join(have, ", "))).Try("name one of them, or NAME.NAMESPACE")
+		return err.Because(errors.New("there are " + strings.Join(have, ", "))).Try("name one of them, or NAME.NAMESPACE")
 	}
 	return err.Try("meshctl get %s -A", strings.ToLower(kind))
 }
-
-type errorText string
-
-func (e errorText) Error() string { return string(e) }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
+	"github.com/meshctl/meshctl/internal/cli/poddial"
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	engine "github.com/meshctl/meshctl/internal/load"
 )
@@ -160,11 +161,11 @@ func Run(ctx context.Context, o *Options) error {
 		if err != nil {
 			return err
 		}
-		d, err := newPodDialer(ctx, m, pod)
+		d, err := poddial.New(ctx, m, pod)
 		if err != nil {
 			return err
 		}
-		o.Load.Dial = d.dial
+		o.Load.Dial = d.Dial
 	}
 	if o.Env.IO.ErrTTY && !o.Quiet && !o.Format.IsStructured() {
 		o.Load.Progress = o.progress

@@ -1,4 +1,9 @@
-package load
+// Package poddial connects from inside a pod of a mesh on this machine, as its
+// programs would.
+//
+//	d, err := poddial.New(ctx, mesh, pod)
+//	conn, err := d.Dial(ctx, "tcp", "reviews:9080")
+package poddial
 
 import (
 	"context"
@@ -15,8 +20,8 @@ import (
 	"github.com/meshctl/meshctl/internal/local/api"
 )
 
-// podDialer connects from inside a pod, and resolves names as the pod does.
-type podDialer struct {
+// Dialer connects from inside a pod, and resolves names as the pod does.
+type Dialer struct {
 	mesh   *env.Local
 	pod    string // namespace/name
 	server string // ip:port of the pod's name server
@@ -27,9 +32,9 @@ type podDialer struct {
 	known map[string][]netip.Addr
 }
 
-// newPodDialer reads the pod's resolv.conf(5).
-func newPodDialer(ctx context.Context, m *env.Local, pod api.Pod) (*podDialer, error) {
-	d := &podDialer{mesh: m, pod: pod.Namespace + "/" + pod.Name, ndots: 1, known: map[string][]netip.Addr{}}
+// New reads the pod's resolv.conf(5).
+func New(ctx context.Context, m *env.Local, pod api.Pod) (*Dialer, error) {
+	d := &Dialer{mesh: m, pod: pod.Namespace + "/" + pod.Name, ndots: 1, known: map[string][]netip.Addr{}}
 	res, err := m.Exec(ctx, pod.Namespace, pod.Name, api.ExecRequest{Command: []string{"cat", "/etc/resolv.conf"}})
 	if err != nil || res.ExitCode != 0 {
 		if err == nil {
@@ -41,7 +46,7 @@ func newPodDialer(ctx context.Context, m *env.Local, pod api.Pod) (*podDialer, e
 	return d, nil
 }
 
-func (d *podDialer) readConfig(text string) {
+func (d *Dialer) readConfig(text string) {
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		if len(f) < 2 {
@@ -64,8 +69,8 @@ func (d *podDialer) readConfig(text string) {
 	}
 }
 
-// dial is a load.DialFunc.
-func (d *podDialer) dial(ctx context.Context, _, address string) (net.Conn, error) {
+// Dial connects to host:port; the pod's own name server is asked for the host.
+func (d *Dialer) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("dial from pod %s: %w", d.pod, err)
@@ -84,7 +89,7 @@ func (d *podDialer) dial(ctx context.Context, _, address string) (net.Conn, erro
 }
 
 // lookup asks the pod's name server, once for each name.
-func (d *podDialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+func (d *Dialer) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{a}, nil
 	}
@@ -114,7 +119,7 @@ func (d *podDialer) lookup(ctx context.Context, host string) ([]netip.Addr, erro
 }
 
 // candidates are the full names to try, in the order of resolv.conf(5).
-func (d *podDialer) candidates(host string) []string {
+func (d *Dialer) candidates(host string) []string {
 	if strings.HasSuffix(host, ".") {
 		return []string{host}
 	}
