@@ -134,7 +134,7 @@ func newEnvoy(s Settings, a surroundings, dial func(context.Context) (grpc.Clien
 		return nil, err
 	}
 	p.Plane, err = envoy.New(envoy.Options{
-		Program: program, Dir: dir, Node: a.node, Admin: s.AdminAddr, Concurrency: s.Concurrency, Mark: s.Mark, DrainTime: s.DrainDuration,
+		Program: program, Dir: dir, Node: a.node, Admin: s.AdminAddr, Concurrency: s.Concurrency, Mark: s.Mark, DrainTime: s.ListenerDrain,
 		LogLevel: s.LogLevel, ComponentLevels: s.ComponentLevels, Stats: s.Stats,
 		Dial: dial, Context: a.discovery.credentials, Names: a.names.Update, Logger: log,
 	})

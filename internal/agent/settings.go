@@ -50,6 +50,9 @@ type Settings struct {
 	EnvoyProgram, EnvoyDir string
 	// Stats of Envoy's own that are kept beside the usual ones.
 	Stats envoy.Stats
+	// ListenerDrain is how long an Envoy lets connections live whose listener has
+	// changed or is drained (drainDuration).
+	ListenerDrain time.Duration
 
 	Concurrency int
 	Mark        int // socket mark that exempts the proxy from capture; 0: none
@@ -110,7 +113,7 @@ type proxyConfig struct {
 func LoadSettings(args []string, getenv func(string) string, readFile func(string) ([]byte, error)) (Settings, error) {
 	s := Settings{
 		CertTTL: 24 * time.Hour, DrainDuration: 5 * time.Second, MinimumDrain: 5 * time.Second,
-		Concurrency: min(2, runtime.NumCPU()), TrustDomain: "cluster.local", Interception: "REDIRECT", DataPlane: planeNative,
+		Concurrency: min(2, runtime.NumCPU()), TrustDomain: "cluster.local", Interception: "REDIRECT", DataPlane: planeNative, ListenerDrain: 45 * time.Second,
 		AdminAddr:      netip.MustParseAddrPort("127.0.0.1:15000"),
 		StatusAddr:     netip.MustParseAddrPort("0.0.0.0:15020"),
 		HealthAddr:     netip.MustParseAddrPort("0.0.0.0:15021"),
@@ -225,6 +228,7 @@ func (l *loader) config() {
 		}
 	}
 	l.duration(&s.DrainDuration, "PROXY_CONFIG: terminationDrainDuration", c.TerminationDrainDuration)
+	l.duration(&s.ListenerDrain, "PROXY_CONFIG: drainDuration", c.DrainDuration)
 	m := c.ProxyStatsMatcher
 	s.Stats = envoy.Stats{Prefixes: m.InclusionPrefixes, Suffixes: m.InclusionSuffixes, Regexps: m.InclusionRegexps}
 	port := func(dst *netip.AddrPort, name string, p int) {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	meshv1 "istio.io/api/mesh/v1alpha1"
 
 	"github.com/meshctl/meshctl/internal/collection"
@@ -71,7 +72,7 @@ func New(s Settings) (*ControlPlane, error) {
 	cp.mesh = derive.New(cp.graph, derive.Settings{ClusterDomain: s.ClusterDomain, Cluster: s.Cluster, Network: s.Network}, cp.inputs)
 	cp.view = view.New(cp.graph, cp.mesh, s.Now)
 	cp.sink = newSink(cp)
-	cp.server = xdsserve.NewServer(xdsserve.Inputs{Source: &sessions{cp: cp}, Logger: s.Logger, Limits: s.Limits})
+	cp.server = xdsserve.NewServer(xdsserve.Inputs{Source: &sessions{cp: cp}, Logger: s.Logger, Limits: s.Limits, Version: meshVersion})
 	return cp, nil
 }
 
@@ -142,3 +143,9 @@ func (cp *ControlPlane) GatewayStatuses() collection.Collection[*gatewayapi.Stat
 // Deployed takes what runs for Gateways of the Gateway API, from whoever deploys
 // them; GatewayStatuses depend on it.
 func (cp *ControlPlane) Deployed() *collection.Input[*gatewayapi.Deployed] { return cp.inputs.Deployed }
+
+// meshVersion is the version of the mesh's programs that a proxy is one of; an
+// Envoy's own is another.
+func meshVersion(node *corev3.Node) string {
+	return node.GetMetadata().GetFields()["ISTIO_VERSION"].GetStringValue()
+}

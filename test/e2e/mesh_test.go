@@ -39,6 +39,8 @@ type mesh struct {
 	name    string
 	program string // meshctl
 	url     string // of the ingress gateway
+	// envoy: its proxies are Envoys, whose changes do not reach open connections at once.
+	envoy bool
 }
 
 // up starts a mesh from a folder by the meshctl program. The caller ends it.
@@ -163,6 +165,19 @@ func (m *mesh) settled(t *testing.T) {
 	m.await(t, "everything to be ready", func(s api.Status) bool { return s.State == api.Ready })
 	if err := m.api.Wait(t.Context(), settle); err != nil {
 		t.Fatalf("wait for the proxies: %v", err)
+	}
+}
+
+// inForce checks what was applied. An Envoy serves connections that are open with
+// the listener that they began with, and tells them to go.
+func (m *mesh) inForce(t *testing.T, check func() error) {
+	t.Helper()
+	if m.envoy {
+		eventually(t, "what was applied", check)
+		return
+	}
+	if err := check(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -37,7 +37,8 @@ type Options struct {
 	Concurrency int
 	// Mark is the SO_MARK of outgoing sockets, exempting them from capture; 0: none.
 	Mark int
-	// DrainTime is how long connections are given to end.
+	// DrainTime is how long connections are given to end when their listener is
+	// drained, or replaced by a changed one.
 	DrainTime time.Duration
 	// LogLevel and ComponentLevels are in Envoy's words; "" is warning.
 	LogLevel        string

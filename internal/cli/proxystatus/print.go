@@ -174,6 +174,9 @@ func (o *Options) printOne(p proxy) error {
 	io.Printf("proxy      %s\n", io.OutPaint(stdio.Bold, p.fullName()))
 	io.Printf("node       %s\n", s.Node)
 	io.Printf("version    %s\n", p.version())
+	if s.Build != "" {
+		io.Printf("program    %s\n", s.Build)
+	}
 	io.Printf("connected  %s ago from %s to %s, %s\n\n", o.Env.Age(s.Connected), s.Peer, p.Istiod, s.Protocol)
 	t := stdio.Table{Columns: []string{"TYPE", "STATUS", "SENT", "ACKNOWLEDGED", "NAMES", "BYTES"}, Style: styleOf}
 	for _, ts := range ordered(s.Types) {

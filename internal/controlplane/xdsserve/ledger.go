@@ -25,7 +25,8 @@ type Session struct {
 	ID        uint64       `json:"id"`
 	Node      string       `json:"node"`
 	Cluster   string       `json:"cluster,omitempty"`
-	Version   string       `json:"version,omitempty"` // of the client's build
+	Version   string       `json:"version,omitempty"`
+	Build     string       `json:"build,omitempty"` // which program it is: "envoy 1.40.0"
 	Peer      string       `json:"peer"`
 	Connected time.Time    `json:"connected"`
 	Protocol  string       `json:"protocol"` // delta or sotw

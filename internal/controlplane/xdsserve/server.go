@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,9 @@ type Inputs struct {
 	// stay after it came back, so that its routes can be told first. 0 means 2 s,
 	// below 0 not at all.
 	RemovalGrace time.Duration
+	// Version is what a client's metadata says its version is; "", and without the
+	// function, it is that of the client's build.
+	Version func(node *corev3.Node) string
 }
 
 // Server is the aggregated discovery service. It serves on any number of gRPC
@@ -38,6 +42,7 @@ type Server struct {
 	log          *slog.Logger
 	limits       Limits
 	removalGrace time.Duration
+	version      func(*corev3.Node) string
 	ledger       *Ledger
 	metrics      *Metrics
 
@@ -57,7 +62,7 @@ func NewServer(in Inputs) *Server {
 		in.RemovalGrace = 2 * time.Second
 	}
 	return &Server{
-		source: in.Source, log: in.Logger, limits: in.Limits.withDefaults(), removalGrace: max(0, in.RemovalGrace),
+		source: in.Source, log: in.Logger, limits: in.Limits.withDefaults(), removalGrace: max(0, in.RemovalGrace), version: versions(in.Version),
 		ledger: newLedger(), metrics: newMetrics(), closing: make(chan struct{}),
 	}
 }
@@ -146,7 +151,7 @@ func (s *Server) serve(wire wire, sotw bool, recv func() (request, error)) error
 	defer watch.Close()
 	session := s.newSession(wire, sotw, first.node, client, watch)
 	defer s.ledger.close(session.row)
-	version := versionOf(first.node)
+	version := s.version(first.node)
 	s.metrics.connected(version, 1)
 	defer s.metrics.connected(version, -1)
 	session.log.Info("proxy connected", "protocol", session.row.state.Protocol)
@@ -173,7 +178,7 @@ func (s *Server) newSession(wire wire, sotw bool, node *corev3.Node, client Peer
 		server: s, wire: wire, sotw: sotw, watch: watch, snap: watch.Current(),
 		log: s.log.With("proxy", node.GetId(), "peer", from),
 		row: s.ledger.open(Session{
-			Node: node.GetId(), Cluster: node.GetCluster(), Version: versionOf(node),
+			Node: node.GetId(), Cluster: node.GetCluster(), Version: s.version(node), Build: buildOf(node),
 			Peer: from, Connected: time.Now(), Protocol: protocol,
 		}),
 		subs: map[string]*subscription{},
@@ -272,13 +277,41 @@ func peerOf(ctx context.Context) Peer {
 	return out
 }
 
-// versionOf is the client's version as it says itself: for Envoy major.minor.patch.
+// maxVersion bounds what a client says of its version.
+const maxVersion = 64
+
+// versions reads a client's version, by a function that looks first.
+func versions(told func(*corev3.Node) string) func(*corev3.Node) string {
+	return func(node *corev3.Node) string {
+		if told != nil {
+			if v := told(node); v != "" && len(v) <= maxVersion {
+				return v
+			}
+		}
+		if v := versionOf(node); v != "" {
+			return v
+		}
+		return "unknown"
+	}
+}
+
+// versionOf is the version of the client's build as it says itself: for Envoy
+// major.minor.patch.
 func versionOf(node *corev3.Node) string {
 	if v := node.GetUserAgentBuildVersion().GetVersion(); v != nil {
 		return fmt.Sprintf("%d.%d.%d", v.GetMajorNumber(), v.GetMinorNumber(), v.GetPatch())
 	}
-	if v := node.GetUserAgentVersion(); v != "" && len(v) <= 64 {
+	if v := node.GetUserAgentVersion(); len(v) <= maxVersion {
 		return v
 	}
-	return "unknown"
+	return ""
+}
+
+// buildOf is which program the client is, and its version.
+func buildOf(node *corev3.Node) string {
+	name := node.GetUserAgentName()
+	if len(name) > maxVersion {
+		return ""
+	}
+	return strings.TrimSpace(name + " " + versionOf(node))
 }
