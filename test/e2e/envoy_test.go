@@ -55,9 +55,9 @@ func TestEnvoy(t *testing.T) {
 func testEnvoyInspect(t *testing.T, m *mesh) {
 	for args, want := range map[string][]string{
 		"ps":                                            {"productpage-v1", "istio-ingressgateway", "NDS"},
-		"ps productpage-v1":                             {"SYNCED"},
-		"pc all productpage-v1":                         {"BlackHoleCluster", "virtualInbound"},
-		"pc all productpage-v1 -o json":                 {"envoy.admin.v3.EndpointsConfigDump"},
+		"ps productpage-v1":                             {"SYNCED", "envoy 1."},
+		"pc all productpage-v1":                         {"BlackHoleCluster", "15006", "ROOTCA"},
+		"pc all productpage-v1 -o json":                 {`"cluster_statuses"`, "envoy.admin.v3.ListenersConfigDump"},
 		"pc bootstrap productpage-v1":                   {`"sds-grpc"`, "productpage.default"},
 		"pc cluster productpage-v1":                     {"reviews.default.svc.cluster.local", "EDS"},
 		"pc endpoint productpage-v1":                    {"HEALTHY", "outbound|9080||reviews.default.svc.cluster.local"},
