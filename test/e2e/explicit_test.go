@@ -119,7 +119,7 @@ func testExplicitAuthorization(t *testing.T, m *mesh) {
 	if a.code != http.StatusForbidden || a.body != "RBAC: access denied" {
 		t.Fatalf("deny all: %s", a)
 	}
-	m.denialLogged(t, "productpage-v1", "none_of:ns[default]-policy[allow-nothing]")
+	m.denialLogged(t, "productpage-v1", "none_of:ns[default]-policy[allow-nothing]", "/productpage")
 	for _, step := range []struct{ policy, want string }{
 		{"authz-allow-productpage", "200 details:unavailable reviews:unavailable stars"},
 		{"authz-allow-details", "200 details:v1 reviews:unavailable stars"},

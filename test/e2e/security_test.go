@@ -86,7 +86,7 @@ func testAuthorization(t *testing.T, m *mesh) {
 	if m.envoy {
 		denier = "none" // it names what has matched, and here nothing did
 	}
-	m.denialLogged(t, "productpage-v1", denier)
+	m.denialLogged(t, "productpage-v1", denier, "/productpage")
 	for _, step := range []struct{ policy, want string }{
 		{"authz-allow-productpage", "200 details:unavailable reviews:unavailable stars"},
 		{"authz-allow-details", "200 details:v1 reviews:unavailable stars"},
@@ -131,14 +131,18 @@ spec:
 	if a := m.get(t, "/productpage"); a.code != 200 {
 		t.Errorf("/productpage: %s", a)
 	}
-	m.denialLogged(t, "productpage-v1", "ns[default]-policy[no-login]-rule[0]")
+	m.denialLogged(t, "productpage-v1", "ns[default]-policy[no-login]-rule[0]", "/login")
 }
 
-// denialLogged waits for the access log to name the policy that denied.
-func (m *mesh) denialLogged(t *testing.T, workload, policy string) {
+// denialLogged waits for the access log to name the policy that denied a path. Of
+// Envoys it is asked again: a connection may have been open since before the policy.
+func (m *mesh) denialLogged(t *testing.T, workload, policy, path string) {
 	t.Helper()
 	pod := m.pod(t, workload)
 	eventually(t, "an access log line that names the policy", func() error {
+		if m.envoy {
+			m.get(t, path)
+		}
 		var denied []string
 		for line := range strings.Lines(m.log(t, pod, "istio-proxy")) {
 			if strings.Contains(line, "rbac_access_denied_matched_policy[") {
