@@ -32,7 +32,6 @@ func TestTour(t *testing.T) {
 		long bool
 		test func(*testing.T, *mesh)
 	}{
-<<<<<<< HEAD
 		{"install", false, testInstall},
 		{"bookinfo", false, testBookinfo},
 		{"gateway", false, testGateway},
@@ -45,22 +44,11 @@ func TestTour(t *testing.T) {
 		{"workloads restart under load", false, testWorkloadsRestart},
 		{"gateway restarts under load", false, testGatewayRestart},
 		{"webhook down", false, testWebhookDown},
+		{"stock Envoys", true, testEnvoy},
 		{"releases", true, testReleases},
 		{"canary upgrade under load", true, testCanaryUpgrade},
 		{"reboot", true, testReboot},
 		{"uninstall", false, testUninstall},
-=======
-		{"install", testInstall},
-		{"bookinfo", testBookinfo},
-		{"gateway", testGateway},
-		{"canary", testCanary},
-		{"one user", testOneUser},
-		{"mTLS strict", testStrict},
-		{"authorization", testAuthorization},
-		{"control plane restarts under load", testControlPlaneRestart},
-		{"stock Envoys", testEnvoy},
-		{"uninstall", testUninstall},
->>>>>>> cc37d12 (test/e2e/cluster: Bookinfo with stock Envoys, and with both data planes)
 	} {
 		if step.long && !*long {
 			continue
