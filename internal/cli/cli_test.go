@@ -30,7 +30,9 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE_GOLDEN") != "",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"mesh": startMesh, "code": exitCode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"mesh": startMesh, "code": exitCode, "cluster": startCluster, "forbid": forbid,
+		},
 		Setup: func(e *testscript.Env) error {
 			// A socket's path is at most 107 bytes: scripts' own folders are too long.
 			runtime, err := os.MkdirTemp("/tmp", "mc")

@@ -611,7 +611,13 @@ func TestDebugPages(t *testing.T) {
 		{"/debug/endpointz", "10.1.0.1"},
 		{"/debug/configz", "front"},
 		{"/debug/diagnosticz", "["},
-		{"/debug/config_dump?proxyID=reviews-1.shop", "Service/shop/reviews"},
+		{"/debug/syncz", `"proxy": "reviews-1.shop"`},
+		{"/debug/mesh", `"rootNamespace"`},
+		{"/debug/connections", `"totalClients": 1`},
+		{"/debug/list", "/debug/config_dump"},
+		{"/debug/", `href="/debug/syncz"`},
+		{"/debug/config_dump?proxyID=reviews-1.shop", "type.googleapis.com/envoy.admin.v3.ListenersConfigDump"},
+		{"/debug/originz?proxyID=reviews-1.shop", "Service/shop/reviews"},
 		{"/debug/collectionz", "virtual-services"},
 	} {
 		rec := httptest.NewRecorder()

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/meshctl/meshctl/internal/collection"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
@@ -16,16 +19,25 @@ import (
 // shows the whole mesh (never keys of certificates): mount it behind
 // authentication, or on loopback.
 //
-//	/debug/syncz                   sessions, and what each has acknowledged
+//	/debug/syncz                   connected proxies, and what each has acknowledged
 //	/debug/registryz               services
-//	/debug/endpointz               endpoints by service
+//	/debug/endpointz               endpoints by service (endpointShardz is the same)
 //	/debug/configz                 objects in force
+//	/debug/mesh                    the mesh config in force
+//	/debug/config_dump?proxyID=    what a proxy is sent, in the form of Envoy's dump
+//	/debug/connections             who is connected
+//	/debug/list                    the pages there are
+//
+// and pages that Istio does not have:
+//
 //	/debug/diagnosticz             findings
-//	/debug/config_dump?proxyID=    resources of one proxy, by type
+//	/debug/originz?proxyID=        resources of one proxy, with what each comes from
 //	/debug/collectionz?name=       collections with their dependencies
 func (cp *ControlPlane) Debug() http.Handler {
 	mux := http.NewServeMux()
+	var pages []string
 	get := func(path string, show func(r *http.Request) (any, error)) {
+		pages = append(pages, path)
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			v, err := show(r)
 			if err != nil {
@@ -40,14 +52,64 @@ func (cp *ControlPlane) Debug() http.Handler {
 			}
 		})
 	}
-	get("/debug/syncz", func(*http.Request) (any, error) { return cp.server.Ledger().Sessions(), nil })
+	get("/debug/syncz", func(*http.Request) (any, error) { return cp.syncStatuses(), nil })
 	get("/debug/registryz", func(*http.Request) (any, error) { return cp.mesh.Services.List(), nil })
-	get("/debug/endpointz", func(*http.Request) (any, error) { return cp.mesh.Endpoints.List(), nil })
+	endpoints := func(*http.Request) (any, error) { return cp.mesh.Endpoints.List(), nil }
+	get("/debug/endpointz", endpoints)
+	get("/debug/endpointShardz", endpoints)
 	get("/debug/configz", func(*http.Request) (any, error) { return configDump(cp.Objects()), nil })
 	get("/debug/diagnosticz", func(*http.Request) (any, error) { return append([]diag.Diagnostic{}, cp.Diagnostics()...), nil })
-	get("/debug/config_dump", func(r *http.Request) (any, error) { return cp.ProxyDump(r.URL.Query().Get("proxyID")) })
+	get("/debug/mesh", func(*http.Request) (any, error) { return cp.meshConfig() })
+	get("/debug/connections", func(*http.Request) (any, error) { return cp.connections(), nil })
+	get("/debug/config_dump", func(r *http.Request) (any, error) {
+		d, err := cp.ConfigDump(r.URL.Query().Get("proxyID"))
+		if err != nil {
+			return nil, err
+		}
+		b, err := protojson.Marshal(d)
+		return json.RawMessage(b), err
+	})
+	get("/debug/originz", func(r *http.Request) (any, error) { return cp.ProxyDump(r.URL.Query().Get("proxyID")) })
 	get("/debug/collectionz", func(r *http.Request) (any, error) { return cp.collections(r.URL.Query()["name"]), nil })
+	get("/debug/list", func(*http.Request) (any, error) { return pages, nil })
+	mux.HandleFunc("GET /debug/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = fmt.Fprint(w, "<!doctype html><title>control plane</title><h1>Control plane</h1><ul>")
+		for _, p := range pages {
+			_, _ = fmt.Fprintf(w, `<li><a href=%q>%s</a></li>`, p, p)
+		}
+		_, _ = fmt.Fprint(w, "</ul>")
+	})
 	return mux
+}
+
+// meshConfig is the mesh config in force, as JSON.
+func (cp *ControlPlane) meshConfig() (any, error) {
+	cfg, ok := cp.mesh.Config.Get("mesh")
+	if !ok {
+		return nil, fmt.Errorf("no mesh config has been read yet")
+	}
+	b, err := protojson.Marshal(cfg.MeshConfig)
+	return json.RawMessage(b), err
+}
+
+// connections are the connected proxies in Istio's short form.
+func (cp *ControlPlane) connections() any {
+	type client struct {
+		ID        string    `json:"connectionId"`
+		Connected time.Time `json:"connectedAt"`
+		Address   string    `json:"address"`
+	}
+	out := struct {
+		Total   int      `json:"totalClients"`
+		Clients []client `json:"clients"`
+	}{Clients: []client{}}
+	for _, s := range cp.server.Ledger().Sessions() {
+		_, proxy := nodeParts(s.Node)
+		out.Clients = append(out.Clients, client{fmt.Sprintf("%s-%d", proxy, s.ID), s.Connected, s.Peer})
+	}
+	out.Total = len(out.Clients)
+	return out
 }
 
 // collections dumps the graph; of nodes that hold key material the keys only.

@@ -35,6 +35,9 @@ type Settings struct {
 	// AllowPlaintext accepts clients on loopback without credentials at their word.
 	// For tests and debugging: whoever can connect can then read any configuration.
 	AllowPlaintext bool
+	// Instance is the name of this process among those of the control plane: its pod's;
+	// default istiod.
+	Instance string
 	// Sources are the names of sources that must have been heard from before proxies
 	// are served: half a configuration must not replace a whole one.
 	Sources []string
@@ -72,7 +75,9 @@ func New(s Settings) (*ControlPlane, error) {
 	cp.mesh = derive.New(cp.graph, derive.Settings{ClusterDomain: s.ClusterDomain, Cluster: s.Cluster, Network: s.Network}, cp.inputs)
 	cp.view = view.New(cp.graph, cp.mesh, s.Now)
 	cp.sink = newSink(cp)
-	cp.server = xdsserve.NewServer(xdsserve.Inputs{Source: &sessions{cp: cp}, Logger: s.Logger, Limits: s.Limits, Version: meshVersion})
+	cp.server = xdsserve.NewServer(xdsserve.Inputs{
+		Source: &sessions{cp: cp}, Answerer: &questions{cp: cp}, Logger: s.Logger, Limits: s.Limits, Version: meshVersion,
+	})
 	return cp, nil
 }
 
@@ -91,6 +96,9 @@ func (s Settings) withDefaults() (Settings, error) {
 	}
 	if s.Cluster == "" {
 		s.Cluster = "Kubernetes"
+	}
+	if s.Instance == "" {
+		s.Instance = "istiod"
 	}
 	if s.MinDelay == 0 {
 		s.MinDelay = 4 * time.Millisecond

@@ -17,10 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/streaming/pkg/httpstream"
-	"k8s.io/streaming/pkg/httpstream/spdy"
-
 	"github.com/meshctl/meshctl/internal/kube"
+	"github.com/meshctl/meshctl/internal/resource/source/kube/kubetest"
 )
 
 // patience is how long a client here waits for a server that says nothing.
@@ -30,64 +28,21 @@ func pemOf(s *httptest.Server) string {
 	return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
 }
 
-// node serves the port-forward subresource as a kubelet does: for each pair of
-// streams it connects to the port on loopback.
+// node is a cluster with one pod, whose loopback is this machine's.
 func node(t *testing.T) *kube.Client {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/api/v1/namespaces/mesh/pods/istiod/portforward" {
-			status(404, "NotFound", "no such pod")(w, r)
-			return
-		}
-		if _, err := httpstream.Handshake(r, w, []string{"portforward.k8s.io"}); err != nil {
-			return
-		}
-		streams := make(chan httpstream.Stream)
-		conn := spdy.NewResponseUpgrader().UpgradeResponse(w, r, func(s httpstream.Stream, _ <-chan struct{}) error {
-			streams <- s
-			return nil
-		})
-		if conn == nil {
-			return
-		}
-		defer conn.Close()
-		failures := map[string]httpstream.Stream{}
-		for {
-			select {
-			case <-conn.CloseChan():
-				return
-			case s := <-streams:
-				id := s.Headers().Get("requestID")
-				if s.Headers().Get("streamType") == "error" {
-					failures[id] = s
-					continue
-				}
-				go connectTo(s, failures[id])
-			}
-		}
-	}))
+	api := kubetest.New()
+	if err := api.Apply(`{"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "mesh", "name": "istiod"}}`); err != nil {
+		t.Fatal(err)
+	}
+	api.Run(kubetest.Kubelet{Dial: func(_, _, port string) (net.Conn, error) { return net.Dial("tcp", "127.0.0.1:"+port) }})
+	s := httptest.NewServer(api)
 	t.Cleanup(s.Close)
 	c, err := kube.New(kube.Options{Kubeconfig: kubeconfig(t, s.URL, ""), Timeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
-}
-
-func connectTo(data, failures httpstream.Stream) {
-	defer data.Close()
-	defer failures.Close()
-	c, err := net.Dial("tcp", "127.0.0.1:"+data.Headers().Get("port"))
-	if err != nil {
-		fmt.Fprintf(failures, "error forwarding port: %v", err)
-		return
-	}
-	defer c.Close()
-	go func() {
-		_, _ = io.Copy(c, data)
-		_ = c.(*net.TCPConn).CloseWrite()
-	}()
-	_, _ = io.Copy(data, c)
 }
 
 func portOf(t *testing.T, address string) int {

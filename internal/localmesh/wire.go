@@ -118,7 +118,7 @@ func newDaemon(env *local.NodeEnv, extra Extra) (*daemon, error) {
 		return nil, err
 	}
 	if d.core, err = meshd.NewCore(meshd.Settings{
-		CA: ca, TrustDomain: trustDomain, ClusterDomain: env.Settings.Domain, MeshConfig: config,
+		Instance: "istiod-" + env.Settings.Name, CA: ca, TrustDomain: trustDomain, ClusterDomain: env.Settings.Domain, MeshConfig: config,
 		Sources: sources, Tokens: d.tokens, Logger: env.Log,
 	}); err != nil {
 		return nil, err

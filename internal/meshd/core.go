@@ -36,6 +36,8 @@ type Settings struct {
 	// Namespace and Account are the control plane's own, part of its identity;
 	// default istio-system and istiod. Its Service is named as its account.
 	Namespace, Account string
+	// Instance is the name of this process among those of the control plane.
+	Instance string
 	// Cluster and Network are where it runs; see controlplane.Settings.
 	Cluster, Network string
 	MeshConfig       *meshv1.MeshConfig
@@ -116,7 +118,7 @@ func NewCore(s Settings) (*Core, error) {
 	authn = append(authn, identity.CertAuthenticator{TrustDomains: []string{s.TrustDomain}})
 	c.csr = &identity.Service{CA: c.CA, Authn: authn, Logger: c.log}
 	c.ControlPlane, err = controlplane.New(controlplane.Settings{
-		MeshConfig: s.MeshConfig, MeshConfigMap: s.MeshConfigMap, ClusterDomain: s.ClusterDomain, Cluster: s.Cluster, Network: s.Network,
+		Instance: s.Instance, MeshConfig: s.MeshConfig, MeshConfigMap: s.MeshConfigMap, ClusterDomain: s.ClusterDomain, Cluster: s.Cluster, Network: s.Network,
 		Authenticator: authn, AllowPlaintext: true, Sources: s.Sources, Logger: s.Logger,
 	})
 	return c, err

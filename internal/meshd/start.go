@@ -27,7 +27,7 @@ const labelNetwork = "topology.istio.io/network"
 func (d *discovery) settings(ctx context.Context, log *slog.Logger) (Settings, error) {
 	set := Settings{
 		ClusterDomain: "cluster.local", Namespace: d.o.namespace, Account: d.o.revisioned("istiod"),
-		Cluster: d.o.cluster, MeshConfigMap: d.o.revisioned(meshConfigMap),
+		Instance: d.o.pod, Cluster: d.o.cluster, MeshConfigMap: d.o.revisioned(meshConfigMap),
 		Sources: []string{d.source.Name()}, Logger: log,
 		Tokens: newTokenReviewer(d.client.AuthenticationV1().TokenReviews(), time.Now),
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -51,12 +52,14 @@ type versions struct {
 	Client       component   `json:"clientVersion"`
 	ControlPlane []component `json:"meshVersion,omitempty"`
 	DataPlane    []count     `json:"dataPlaneVersion,omitempty"`
+	Skew         []string    `json:"skew,omitempty"` // what does not fit together
 }
 
 type component struct {
-	Name    string `json:"component"`
-	Version string `json:"version"`
-	API     string `json:"istioAPI,omitempty"`
+	Name     string `json:"component"`
+	Revision string `json:"revision,omitempty"`
+	Version  string `json:"version"`
+	API      string `json:"istioAPI,omitempty"`
 }
 
 type count struct {
@@ -66,7 +69,7 @@ type count struct {
 
 // Run does it. That there is no mesh is no error here.
 func Run(ctx context.Context, o *Options) error {
-	v := versions{Client: component{"meshctl", build.Get(), build.APIVersion}}
+	v := versions{Client: component{Name: "meshctl", Version: build.Get(), API: build.APIVersion}}
 	note := ""
 	if o.Remote {
 		if err := v.ask(ctx, o.Env); err != nil {
@@ -78,8 +81,8 @@ func Run(ctx context.Context, o *Options) error {
 	}
 	io := o.Env.IO
 	io.Printf("client version: %s (Istio API %s)\n", v.Client.Version, v.Client.API)
-	for _, c := range v.ControlPlane {
-		io.Printf("control plane version: %s\n", c.Version)
+	for _, line := range v.controlPlanes() {
+		io.Printf("%s\n", line)
 	}
 	var planes []string
 	for _, d := range v.DataPlane {
@@ -92,10 +95,30 @@ func Run(ctx context.Context, o *Options) error {
 	if len(planes) > 0 {
 		io.Printf("data plane version: %s\n", strings.Join(planes, ", "))
 	}
+	for _, s := range v.Skew {
+		io.Printf("%s\n", io.OutPaint(stdio.Yellow, "skew: "+s))
+	}
 	if note != "" {
 		io.Sayf("%s\n", note)
 	}
 	return nil
+}
+
+// controlPlanes is a line for each revision and version; the revision is left out
+// where there is only the default one.
+func (v *versions) controlPlanes() []string {
+	var out []string
+	several := slices.ContainsFunc(v.ControlPlane, func(c component) bool { return c.Revision != v.ControlPlane[0].Revision })
+	for _, c := range v.ControlPlane {
+		line := "control plane version: " + cmp.Or(c.Version, "it does not answer")
+		if several || c.Revision != "" && c.Revision != "default" {
+			line = c.Revision + " " + line
+		}
+		if !slices.Contains(out, line) {
+			out = append(out, line)
+		}
+	}
+	return out
 }
 
 // ask adds what the mesh says.
@@ -104,21 +127,65 @@ func (v *versions) ask(ctx context.Context, e *env.Env) error {
 	if err != nil {
 		return err
 	}
-	info, err := m.API.Info(ctx)
-	if err != nil {
-		return err
-	}
-	v.ControlPlane = []component{{cmp.Or(info.Instance, "istiod"), info.Version, info.APIVersion}}
-	sessions, err := m.API.Sessions(ctx)
+	instances, err := m.API.Instances(ctx)
 	if err != nil {
 		return err
 	}
 	counts := map[string]int{}
-	for _, s := range sessions {
-		counts[cmp.Or(s.Version, "unknown")]++
+	for _, i := range instances {
+		v.ControlPlane = append(v.ControlPlane, component{Name: cmp.Or(i.Name, "istiod"), Revision: i.Revision, Version: i.Version, API: i.APIVersion})
+		if i.Problem != nil {
+			e.IO.Sayf("control plane %s does not answer: %v\n", i.Name, i.Problem)
+		}
+		for _, s := range i.Sessions {
+			counts[cmp.Or(s.Version, "unknown")]++
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		v.DataPlane = append(v.DataPlane, count{name, counts[name]})
 	}
+	v.Skew = skew(v.ControlPlane, v.DataPlane)
 	return nil
+}
+
+// oldest is how many minor versions a proxy may be behind its control plane.
+const oldest = 2
+
+// skew says which proxies are too old or too new for every control plane there is.
+// Versions that are no numbers, such as those of a build from source, fit anything.
+func skew(control []component, data []count) []string {
+	var out []string
+	low, high := -1, -1
+	for _, c := range control {
+		if m, ok := minor(c.Version); ok {
+			if low < 0 || m < low {
+				low = m
+			}
+			high = max(high, m)
+		}
+	}
+	if high < 0 {
+		return nil
+	}
+	for _, d := range data {
+		m, ok := minor(d.Version)
+		switch {
+		case !ok:
+		case m > high:
+			out = append(out, fmt.Sprintf("proxies of %s are newer than every control plane: upgrade the control plane first", d.Version))
+		case m < low-oldest:
+			out = append(out, fmt.Sprintf("proxies of %s are more than %d minor versions behind: restart their pods (meshctl restart)", d.Version, oldest))
+		}
+	}
+	return out
+}
+
+// minor is the minor version of 1.x; versions of another major are not compared.
+func minor(version string) (int, bool) {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) < 2 || parts[0] != "1" {
+		return 0, false
+	}
+	m, err := strconv.Atoi(parts[1])
+	return m, err == nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -21,9 +22,10 @@ import (
 
 // Inputs are what a Server needs.
 type Inputs struct {
-	Source Source       // required
-	Logger *slog.Logger // nil discards
-	Limits Limits
+	Source   Source       // required
+	Answerer Answerer     // nil: every type is configuration
+	Logger   *slog.Logger // nil discards
+	Limits   Limits
 	// RemovalGrace is how long clusters that vanished while a client was away
 	// stay after it came back, so that its routes can be told first. 0 means 2 s,
 	// below 0 not at all.
@@ -39,6 +41,7 @@ type Server struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
 
 	source       Source
+	answerer     Answerer
 	log          *slog.Logger
 	limits       Limits
 	removalGrace time.Duration
@@ -62,7 +65,8 @@ func NewServer(in Inputs) *Server {
 		in.RemovalGrace = 2 * time.Second
 	}
 	return &Server{
-		source: in.Source, log: in.Logger, limits: in.Limits.withDefaults(), removalGrace: max(0, in.RemovalGrace), version: versions(in.Version),
+		source: in.Source, answerer: in.Answerer, log: in.Logger, limits: in.Limits.withDefaults(),
+		removalGrace: max(0, in.RemovalGrace), version: versions(in.Version),
 		ledger: newLedger(), metrics: newMetrics(), closing: make(chan struct{}),
 	}
 }
@@ -142,6 +146,9 @@ func (s *Server) serve(wire wire, sotw bool, recv func() (request, error)) error
 	first, err := s.first(ctx, requests, received)
 	if err != nil {
 		return err
+	}
+	if s.answerer != nil && s.answerer.Answers(first.typeURL) {
+		return s.answers(wire, sotw, first, requests, received)
 	}
 	client := peerOf(ctx)
 	watch, err := s.source.Open(ctx, first.node, client)
@@ -256,6 +263,14 @@ func (s *Server) first(ctx context.Context, requests <-chan request, received <-
 	case <-s.closing:
 		return request{}, status.Error(codes.Unavailable, "the server is shutting down")
 	}
+}
+
+// endOf is how a stream ends whose reading has ended.
+func endOf(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 func openError(err error) error {

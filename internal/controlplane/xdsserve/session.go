@@ -3,8 +3,6 @@ package xdsserve
 import (
 	"cmp"
 	"context"
-	"errors"
-	"io"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -82,10 +80,7 @@ func (s *session) run(requests <-chan request, received <-chan error) error {
 				return status.Errorf(codes.DeadlineExceeded, "the client has not read for %v", s.server.limits.SendTimeout)
 			}
 		case err := <-received:
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return err
+			return endOf(err)
 		case <-ctx.Done():
 			return status.FromContextError(ctx.Err()).Err()
 		case <-s.server.closing:

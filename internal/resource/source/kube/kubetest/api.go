@@ -1,7 +1,8 @@
 // Package kubetest is a Kubernetes API server in process, for tests of what
 // follows or writes objects: list, watch (streamed lists, bookmarks and expiry
-// included), create, update, patch, delete, discovery of custom kinds, and
-// TokenReview and TokenRequest. It checks no schema and no rights but those that a test takes
+// included), create, update, patch, delete, discovery of custom kinds, TokenReview,
+// TokenRequest, and what a node answers about its pods (port-forward, logs, exec).
+// It checks no schema and no rights but those that a test takes
 // away, and forgets everything at the end.
 //
 //	api := kubetest.New()
@@ -53,6 +54,7 @@ type API struct {
 	down    bool
 	forbid  func(verb, group, plural, namespace string) bool
 	reviews func(token string) (Object, error)
+	kubelet Kubelet
 	calls   map[string]int
 }
 

@@ -36,7 +36,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	if a.discovery(w, parts) {
+	if a.discovery(w, parts) || a.streaming(w, r, parts) {
 		return
 	}
 	req, ok := a.parse(parts)
@@ -52,7 +52,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	forbid := a.forbid
 	a.mu.Unlock()
 	if forbid != nil && forbid(verb, req.kind.group, req.kind.plural, req.namespace) {
-		fail(w, http.StatusForbidden, "Forbidden", verb+" "+req.kind.plural+" is forbidden")
+		fail(w, http.StatusForbidden, "Forbidden", denial(verb, req.kind.group, req.kind.plural, req.namespace))
 		return
 	}
 	switch verb {

@@ -1,0 +1,87 @@
+package controlplane_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/meshctl/meshctl/internal/controlplane"
+	"github.com/meshctl/meshctl/internal/identity"
+)
+
+// TestQuestionsOverXDS: istioctl asks over xDS how far proxies are and what one is
+// sent; who asks is no proxy, and must be somebody who may see the whole mesh.
+func TestQuestionsOverXDS(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{Instance: "istiod-1"})
+	p.apply(shop + "---\napiVersion: v1\nkind: Secret\nmetadata: {name: cert, namespace: shop}\nstringData: {tls.crt: PUBLIC, tls.key: PRIVATEKEY}\n")
+	p.connect(node("reviews-1.shop", "sidecar", true, nil))
+	ask := func(p *plane, typeURL string, names ...string) (*discoveryv3.DiscoveryResponse, error) {
+		t.Helper()
+		conn, err := grpc.NewClient(p.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).StreamAggregatedResources(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		who := &corev3.Node{Id: "debug~0.0.0.0~istioctl~cluster.local"}
+		if err := stream.Send(&discoveryv3.DiscoveryRequest{Node: who, TypeUrl: typeURL, ResourceNames: names}); err != nil {
+			t.Fatal(err)
+		}
+		return stream.Recv()
+	}
+	r, err := ask(p, "istio.io/debug/syncz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var client statusv3.ClientConfig
+	if len(r.Resources) != 1 || !strings.Contains(r.GetControlPlane().GetIdentifier(), `"ID":"istiod-1"`) {
+		t.Fatalf("syncz: %v", r)
+	}
+	if err := r.Resources[0].UnmarshalTo(&client); err != nil || !strings.Contains(client.GetNode().GetId(), "~reviews-1.shop~") || len(client.GenericXdsConfigs) == 0 {
+		t.Errorf("syncz: %v, %v", &client, err)
+	}
+	for _, c := range []struct {
+		typeURL string
+		names   []string
+	}{{"istio.io/debug/config_dump", []string{"reviews-1.shop"}}, {"istio.io/debug/config_dump?proxyID=reviews-1.shop", nil}} {
+		r, err := ask(p, c.typeURL, c.names...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var clusters adminv3.ClustersConfigDump
+		if len(r.Resources) == 0 || r.Resources[0].UnmarshalTo(&clusters) != nil || len(clusters.DynamicActiveClusters) == 0 {
+			t.Errorf("%s: %d parts", c.typeURL, len(r.Resources))
+		}
+	}
+	r, err = ask(p, "istio.io/debug", "configz")
+	if err != nil || len(r.Resources) != 1 || !bytes.Contains(r.Resources[0].Value, []byte("VirtualService")) || bytes.Contains(r.Resources[0].Value, []byte("PRIVATEKEY")) {
+		t.Errorf("configz: %v", err)
+	}
+	if _, err := ask(p, "istio.io/debug/config_dump", "nobody.shop"); status.Code(err) != codes.NotFound {
+		t.Errorf("a dump of nobody: %v", err)
+	}
+	if _, err := ask(p, "istio.io/debug/config_dump"); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a dump without a name: %v", err)
+	}
+	if got := len(p.cp.Server().Ledger().Sessions()); got != 1 {
+		t.Errorf("%d sessions: who asks is one", got)
+	}
+	stranger := newPlane(t, controlplane.Settings{Authenticator: caller{id: identity.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "default"}}})
+	stranger.apply(shop)
+	if _, err := ask(stranger, "istio.io/debug/syncz"); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a workload of namespace shop: %v", err)
+	}
+}
