@@ -10,8 +10,11 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/analyze"
 	"github.com/meshctl/meshctl/internal/cli/apply"
 	"github.com/meshctl/meshctl/internal/cli/authz"
+	"github.com/meshctl/meshctl/internal/cli/bugreport"
 	"github.com/meshctl/meshctl/internal/cli/bundle"
+	"github.com/meshctl/meshctl/internal/cli/check"
 	"github.com/meshctl/meshctl/internal/cli/checkinject"
+	"github.com/meshctl/meshctl/internal/cli/dashboard"
 	"github.com/meshctl/meshctl/internal/cli/deletion"
 	"github.com/meshctl/meshctl/internal/cli/describe"
 	"github.com/meshctl/meshctl/internal/cli/diff"
@@ -20,6 +23,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exec"
 	"github.com/meshctl/meshctl/internal/cli/exit"
+	"github.com/meshctl/meshctl/internal/cli/experimental"
 	explaincmd "github.com/meshctl/meshctl/internal/cli/explain"
 	"github.com/meshctl/meshctl/internal/cli/explainlog"
 	"github.com/meshctl/meshctl/internal/cli/get"
@@ -65,13 +69,26 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 		},
 		groupLook: {
 			proxystatus.NewCmd(e, nil), proxyconfig.NewCmd(e), logs.NewCmd(e, nil), explainlog.NewCmd(e, nil), exec.NewCmd(e, nil), load.NewCmd(e, nil),
-			checkinject.NewCmd(e, nil), injectcmd.NewCmd(e),
+			checkinject.NewCmd(e, nil), injectcmd.NewCmd(e), dashboard.NewCmd(e),
 		},
 		groupAsk: {
 			troubleshoot.NewCmd(e, nil), describe.NewCmd(e, nil), effective.NewCmd(e, nil), whouses.NewCmd(e, nil), unused.NewCmd(e, nil),
 			diff.NewCmd(e, nil), route.NewCmd(e), authz.NewCmd(e),
 		},
-		groupOther: {images.NewCmd(e), bundle.NewCmd(e), version.NewCmd(e, nil), settingscmd.NewCmd(e), newOptions(e)},
+		groupOther: {
+			bugreport.NewCmd(e, nil), experimental.NewCmd(e, istioctlNames(e)...), images.NewCmd(e), bundle.NewCmd(e), version.NewCmd(e, nil),
+			settingscmd.NewCmd(e), newOptions(e),
+		},
+	}
+}
+
+// istioctlNames are commands that istioctl has under experimental, once more.
+func istioctlNames(e *env.Env) []*cobra.Command {
+	injector := injectcmd.NewStatus(e, nil)
+	injector.Use = "injector"
+	return []*cobra.Command{
+		authz.NewCmd(e), describe.NewCmd(e, nil), checkinject.NewCmd(e, nil), check.NewPrecheckCmd(e, nil), proxystatus.NewCmd(e, nil), version.NewCmd(e, nil), injector,
+		wait.NewCmd(e, nil), workload.NewCmd(e),
 	}
 }
 

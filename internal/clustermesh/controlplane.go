@@ -116,6 +116,11 @@ func clusterID(p *corev1.Pod) string {
 	return "Kubernetes"
 }
 
+// Page is a page of a process's monitoring port.
+func (m *Mesh) Page(ctx context.Context, i meshapi.Instance, path string) ([]byte, error) {
+	return m.Ask(ctx, i.Namespace, i.Name, path)
+}
+
 // Ask gets a page of a control plane's monitoring port.
 func (m *Mesh) Ask(ctx context.Context, namespace, pod, path string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)

@@ -130,15 +130,19 @@ func asWritten(info *resource.KindInfo, u *unstructured.Unstructured) (meshapi.O
 	}, nil
 }
 
-// unasked are kinds that are left out where no kind is named: what Kubernetes makes
-// for itself, and keys.
-var unasked = []resource.Kind{resource.KindSecret, resource.KindReplicaSet, resource.KindEndpoints, resource.KindNode, resource.KindConfigMap}
+// unasked reports whether a kind is left out where none is named: what Kubernetes
+// makes for itself, and keys.
+func unasked(k resource.Kind) bool {
+	return slices.Contains([]resource.Kind{
+		resource.KindSecret, resource.KindReplicaSet, resource.KindEndpoints, resource.KindNode, resource.KindConfigMap,
+	}, k)
+}
 
 // allKinds lists everything that may be listed.
 func (m *Mesh) allKinds(ctx context.Context, namespace, name string) ([]meshapi.Object, error) {
 	var out []meshapi.Object
 	for _, info := range resource.Kinds() {
-		if info.IsTolerated() || slices.Contains(unasked, info.Kind) {
+		if info.IsTolerated() || unasked(info.Kind) {
 			continue
 		}
 		objects, err := m.list(ctx, &info, namespace, name)

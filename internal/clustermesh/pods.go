@@ -21,7 +21,9 @@ import (
 // ProxyContainer is the name of a pod's sidecar, or of a gateway's proxy.
 const ProxyContainer = "istio-proxy"
 
-var podResource = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+func podResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+}
 
 // Pods lists the pods of all namespaces; where only those of one may be listed, those.
 func (m *Mesh) Pods(ctx context.Context) ([]api.Pod, error) {
@@ -45,10 +47,10 @@ func (m *Mesh) Pods(ctx context.Context) ([]api.Pod, error) {
 
 // listPods lists in a namespace, or in all with "".
 func (m *Mesh) listPods(ctx context.Context, namespace string, options metav1.ListOptions) ([]corev1.Pod, error) {
-	var in dynamic.ResourceInterface = m.client.Dynamic.Resource(podResource)
+	var in dynamic.ResourceInterface = m.client.Dynamic.Resource(podResource())
 	doing := "list pods in all namespaces"
 	if namespace != "" {
-		in, doing = m.client.Dynamic.Resource(podResource).Namespace(namespace), "list pods in namespace "+namespace
+		in, doing = m.client.Dynamic.Resource(podResource()).Namespace(namespace), "list pods in namespace "+namespace
 	}
 	options.Limit = 500
 	var out []corev1.Pod

@@ -47,6 +47,8 @@ type API interface {
 	Sessions(ctx context.Context) ([]xdsserve.Session, error)
 	// Diagnostics are what the control plane has found.
 	Diagnostics(ctx context.Context) ([]diag.Diagnostic, error)
+	// Page is a page of a process's monitoring port, such as /debug/syncz.
+	Page(ctx context.Context, i meshapi.Instance, path string) ([]byte, error)
 	// Info describes the control plane.
 	Info(ctx context.Context) (meshapi.Info, error)
 }

@@ -1,27 +1,19 @@
 package proxyconfig
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/proxyconfig/dump"
-	"github.com/meshctl/meshctl/internal/kube"
 	"github.com/meshctl/meshctl/internal/local/api"
 )
-
-// maxDump bounds what is read of a proxy or a file.
-const maxDump = 512 << 20
 
 // need is which of the admin interface's documents a command reads.
 type need struct{ config, hosts bool }
@@ -65,12 +57,12 @@ func (t *Target) readFile() (subject, error) {
 		defer f.Close()
 		in = f
 	}
-	data, err := io.ReadAll(io.LimitReader(in, maxDump+1))
+	data, err := io.ReadAll(io.LimitReader(in, env.MaxAnswer+1))
 	if err != nil {
 		return subject{}, exit.Dataf("cannot read %s", name).Because(err)
 	}
-	if len(data) > maxDump {
-		return subject{}, exit.Dataf("%s is larger than %d bytes", name, maxDump)
+	if len(data) > env.MaxAnswer {
+		return subject{}, exit.Dataf("%s is larger than %d bytes", name, env.MaxAnswer)
 	}
 	d, err := dump.Parse(data)
 	if err != nil {
@@ -83,7 +75,9 @@ func (t *Target) readFile() (subject, error) {
 // proxy is the admin interface of one pod.
 type proxy struct {
 	name string
-	http *http.Client
+	mesh *env.Mesh
+	pod  api.Pod
+	port int
 }
 
 // proxies finds the pods that are meant.
@@ -102,7 +96,7 @@ func (t *Target) proxies(ctx context.Context) ([]proxy, error) {
 		if p.Proxy == "none" {
 			return nil, exit.Failuref("pod %s has no proxy", name).Try("meshctl get pods -o wide")
 		}
-		out = append(out, proxy{name: name, http: m.HTTP(p, t.AdminPort)})
+		out = append(out, proxy{name, m, p, t.AdminPort})
 	}
 	return out, nil
 }
@@ -138,40 +132,7 @@ func (t *Target) pods(ctx context.Context, m *env.Mesh) ([]api.Pod, error) {
 
 // call asks the admin interface.
 func (p proxy) call(ctx context.Context, method, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, nil)
-	if err != nil {
-		return nil, fmt.Errorf("ask the proxy of %s: %w", p.name, err)
-	}
-	resp, err := p.http.Do(req)
-	var cluster *kube.Error
-	if errors.As(err, &cluster) {
-		return nil, cluster // it is not the proxy that does not answer
-	}
-	if err != nil {
-		return nil, exit.New(exit.Unreachable, "the proxy of %s does not answer", p.name).Because(rootOf(err)).Try("meshctl logs %s -c istio-proxy", p.name)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDump+1))
-	switch {
-	case err != nil:
-		return nil, exit.New(exit.Unreachable, "the proxy of %s broke off", p.name).Because(err)
-	case len(body) > maxDump:
-		return nil, exit.Failuref("the proxy of %s says more than %d bytes", p.name, maxDump)
-	case resp.StatusCode != http.StatusOK:
-		return nil, exit.Failuref("the proxy of %s refuses %s", p.name, path).Because(errors.New(resp.Status + ": " + strings.TrimSpace(string(bytes.TrimSpace(body)))))
-	}
-	return body, nil
-}
-
-// rootOf leaves out what net/http puts around an error.
-func rootOf(err error) error {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return err
-		}
-		err = inner
-	}
+	return p.mesh.AskProxy(ctx, p.pod, p.port, method, path)
 }
 
 func (p proxy) read(ctx context.Context, n need) (subject, error) {

@@ -234,6 +234,32 @@ func (c *Client) Instances(ctx context.Context) ([]Instance, error) {
 	}}, nil
 }
 
+// Page is one of the control plane's debug pages, such as /debug/syncz; a local mesh
+// has one process, and its control socket no other pages.
+func (c *Client) Page(ctx context.Context, _ Instance, path string) ([]byte, error) {
+	rest, ok := strings.CutPrefix(path, "/debug/")
+	if !ok {
+		return nil, &Error{Status: http.StatusNotFound, Message: "the control plane of a local mesh shows /debug/ only, not " + path}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://mesh"+PathDebug+rest, nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask the mesh for %s: %w", path, err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the mesh for %s: %w", path, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read the mesh's answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, &Error{Status: resp.StatusCode, Message: strings.TrimSpace(string(b))}
+	}
+	return b, nil
+}
+
 // Info describes the control plane.
 func (c *Client) Info(ctx context.Context) (Info, error) {
 	var out Info

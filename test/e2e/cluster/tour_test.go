@@ -35,6 +35,7 @@ func TestTour(t *testing.T) {
 		{"install", false, testInstall},
 		{"bookinfo", false, testBookinfo},
 		{"gateway", false, testGateway},
+		{"inspect", false, testInspect},
 		{"canary", false, testCanary},
 		{"one user", false, testOneUser},
 		{"mTLS strict", false, testStrict},

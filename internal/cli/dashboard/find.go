@@ -1,0 +1,210 @@
+package dashboard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/meshctl/meshctl/internal/cli/env"
+	"github.com/meshctl/meshctl/internal/cli/exit"
+	"github.com/meshctl/meshctl/internal/local/api"
+	"github.com/meshctl/meshctl/internal/localmesh/meshapi"
+)
+
+// tool is a web page that others make.
+type tool struct {
+	name, title string
+	port        int // where its page is, unless its Service says another
+	path        string
+	labels      []string // values of the labels app and app.kubernetes.io/name
+}
+
+func tools() []tool {
+	return []tool{
+		{"kiali", "Kiali: the graph of the mesh", 20001, "/kiali/", []string{"kiali"}},
+		{"grafana", "Grafana: charts", 3000, "/", []string{"grafana"}},
+		{"prometheus", "Prometheus: metrics", 9090, "/", []string{"prometheus"}},
+		{"jaeger", "Jaeger: traces", 16686, "/", []string{"jaeger"}},
+		{"zipkin", "Zipkin: traces", 9411, "/", []string{"zipkin"}},
+		{"skywalking", "SkyWalking: traces and metrics", 8080, "/", []string{"skywalking-ui", "skywalking"}},
+	}
+}
+
+func names() []string {
+	var out []string
+	for _, t := range tools() {
+		out = append(out, t.name)
+	}
+	return out
+}
+
+// way is how a page is reached: by connections to a pod, or by a handler.
+type way struct {
+	to      string // for messages
+	dial    func(context.Context) (net.Conn, error)
+	handler http.Handler
+}
+
+func toPod(m *env.Mesh, p api.Pod, port int) way {
+	id, address := p.Namespace+"/"+p.Name, net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	return way{to: p.Name + "." + p.Namespace, dial: func(ctx context.Context) (net.Conn, error) { return m.Dial(ctx, id, address) }}
+}
+
+// notInstalled marks the error that says that there is none.
+type notInstalled struct{ err *exit.Error }
+
+func (n notInstalled) Error() string { return n.err.Error() }
+func (n notInstalled) Unwrap() error { return n.err }
+
+func missing(err error) bool {
+	var n notInstalled
+	return errors.As(err, &n)
+}
+
+// service is what is read of one.
+type service struct {
+	Metadata struct {
+		Namespace, Name string
+		Labels          map[string]string
+	}
+	Spec struct {
+		Selector map[string]string
+		Ports    []struct {
+			Name       string
+			Port       int
+			TargetPort any
+		}
+	}
+}
+
+// findTool looks for a Service of the tool, else for its pods; in the preferred
+// namespaces first, then in all.
+func findTool(ctx context.Context, m *env.Mesh, t tool, preferred []string) (way, error) {
+	pods, err := m.PodsIn(ctx, "")
+	if err != nil {
+		return way{}, err
+	}
+	services, err := m.API.Objects(ctx, "", "Service", "", "")
+	if err != nil {
+		services = nil // who may not list them still finds pods by their labels
+	}
+	rank := func(namespace string) int {
+		if i := slices.Index(preferred, namespace); i >= 0 {
+			return i
+		}
+		return len(preferred)
+	}
+	slices.SortStableFunc(services, func(a, b meshapi.Object) int { return rank(a.Namespace) - rank(b.Namespace) })
+	slices.SortStableFunc(pods, func(a, b api.Pod) int { return rank(a.Namespace) - rank(b.Namespace) })
+	var waiting []string
+	for _, o := range services {
+		var s service
+		if json.Unmarshal(o.Raw, &s) != nil || len(s.Spec.Selector) == 0 || !t.isCalled(o.Name, s.Metadata.Labels) {
+			continue
+		}
+		port := s.webPort(t.port)
+		if port == 0 {
+			continue
+		}
+		for _, p := range pods {
+			if p.Namespace == o.Namespace && selects(s.Spec.Selector, p.Labels) {
+				if usable(p) {
+					return toPod(m, p, port), nil
+				}
+				waiting = append(waiting, p.Name+"."+p.Namespace)
+			}
+		}
+	}
+	for _, p := range pods {
+		if t.isCalled("", p.Labels) {
+			if usable(p) {
+				return toPod(m, p, t.port), nil
+			}
+			waiting = append(waiting, p.Name+"."+p.Namespace)
+		}
+	}
+	if len(waiting) > 0 {
+		return way{}, exit.New(exit.Unreachable, "%s is there, but no pod of it is ready", t.name).
+			Because(errors.New(waiting[0])).Try("kubectl describe pod -n %s", namespaceOf(waiting[0]))
+	}
+	return way{}, notInstalled{exit.Failuref("%s is not installed in %s", t.name, m.Where()).
+		Because(errors.New("no namespace has a Service or a pod of that name or label")).
+		Try("kubectl apply -f samples/addons/%s.yaml", t.name).
+		Try("meshctl dashboard controlplane, for what the control plane itself shows")}
+}
+
+func namespaceOf(pod string) string {
+	for i := len(pod) - 1; i >= 0; i-- {
+		if pod[i] == '.' {
+			return pod[i+1:]
+		}
+	}
+	return pod
+}
+
+// isCalled reports whether a Service or pod is the tool's, by name or label.
+func (t tool) isCalled(name string, labels map[string]string) bool {
+	return slices.ContainsFunc(t.labels, func(want string) bool {
+		return name == want || labels["app"] == want || labels["app.kubernetes.io/name"] == want
+	})
+}
+
+// webPort is the pod's port behind the Service: the one that serves the usual port,
+// else the only one there is; 0 when it is none of them.
+func (s *service) webPort(usual int) int {
+	for _, p := range s.Spec.Ports {
+		target, ok := p.TargetPort.(float64)
+		if !ok {
+			target = float64(p.Port)
+			if _, named := p.TargetPort.(string); named {
+				target = float64(usual) // its number is the pod's business
+			}
+		}
+		if p.Port == usual || int(target) == usual || len(s.Spec.Ports) == 1 {
+			return int(target)
+		}
+	}
+	return 0
+}
+
+func selects(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if labels[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+func usable(p api.Pod) bool { return p.Ready && !p.Terminating && p.Phase == "Running" }
+
+// controlPlane is what the control plane shows of itself.
+func (o *Options) controlPlane(m *env.Mesh) page {
+	return page{name: "controlplane", port: 15014, path: "/debug/", find: func(ctx context.Context) (way, error) {
+		all, err := m.API.Instances(ctx)
+		if err != nil {
+			return way{}, err
+		}
+		i := slices.IndexFunc(all, func(i meshapi.Instance) bool {
+			return i.Problem == nil && (o.Revision == "" || i.Revision == o.Revision)
+		})
+		if i < 0 {
+			return way{}, exit.Failuref("no control plane of revision %q answers", o.Revision).Try("meshctl version")
+		}
+		return way{to: all[i].Name, handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := m.API.Page(r.Context(), all[i], r.URL.RequestURI())
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadGateway)
+				return
+			}
+			if len(body) > 0 && (body[0] == '[' || body[0] == '{') {
+				w.Header().Set("Content-Type", "application/json")
+			}
+			_, _ = w.Write(body)
+		})}, nil
+	}}
+}
