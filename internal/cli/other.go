@@ -4,7 +4,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meshctl/meshctl/internal/cli/env"
-	"github.com/meshctl/meshctl/internal/cli/workload"
 )
 
 // newOptions is the command that lists what help leaves out.
@@ -18,11 +17,4 @@ func newOptions(e *env.Env) *cobra.Command {
 			return nil
 		},
 	}
-}
-
-// experimental has commands under the name that istioctl's users know them by.
-func experimental(e *env.Env) *cobra.Command {
-	x := &cobra.Command{Use: "x COMMAND", Aliases: []string{"experimental", "exp"}, Short: "Commands where istioctl has them", Hidden: true}
-	x.AddCommand(workload.NewCmd(e))
-	return x
 }

@@ -137,7 +137,6 @@ runs a whole mesh by itself: no root, no cluster, no container engine.`,
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(experimental(e))
 	root.SetHelpCommandGroupID(groupOther)
 	root.SetCompletionCommandGroupID(groupOther)
 	root.SetFlagErrorFunc(flagError)
