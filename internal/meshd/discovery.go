@@ -13,6 +13,7 @@ import (
 	meshv1 "istio.io/api/mesh/v1alpha1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
@@ -32,6 +33,7 @@ const (
 	leaseRootCerts = "istio-leader"
 	leaseStatuses  = "istio-status-leader"   // one for each revision
 	leaseWebhooks  = "istio-webhooks-leader" // one for each revision
+	leaseGateways  = "istio-gateways-leader" // one for each revision
 )
 
 // discovery is the control plane of a cluster.
@@ -41,12 +43,15 @@ type discovery struct {
 	client kubernetes.Interface
 	// dynamic reaches kinds that client has no types for.
 	dynamic dynamic.Interface
-	core    *Core
-	source  *kube.Source
+	// metadata reaches the metadata of any kind.
+	metadata metadata.Interface
+	core     *Core
+	source   *kube.Source
 
 	atStart   *meshv1.MeshConfig
 	native    bool // the cluster knows native sidecars
 	injection *injection
+	gateways  *gateways
 	counters  *counters
 }
 
@@ -68,9 +73,14 @@ func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) err
 	if d.dynamic, err = dynamic.NewForConfig(config); err != nil {
 		return fmt.Errorf("make a client of the cluster: %w", err)
 	}
+	if d.metadata, err = metadata.NewForConfig(config); err != nil {
+		return fmt.Errorf("make a client of the cluster: %w", err)
+	}
+	d.gateways = newGateways(d)
 	if d.source, err = kube.New(kube.Options{
 		Config: config, Cluster: o.cluster, Namespace: o.namespace, Revision: o.revision, Logger: log,
 		ConfigMaps: []string{o.revisioned(meshConfigMap), o.revisioned(injectorConfigMap)},
+		Followed:   d.gateways.followed,
 	}); err != nil {
 		return err
 	}
@@ -83,7 +93,8 @@ func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) err
 	}
 	d.core.RegisterMachines(register.Options{Store: &machines{d.dynamic}, Instance: o.pod, Alive: d.alive, Grace: o.grace})
 	d.atStart = set.MeshConfig
-	d.injection = newInjection(o, d.native, d.core.ControlPlane.Sink(), d.log)
+	d.gateways.next = d.core.ControlPlane.Sink()
+	d.injection = newInjection(o, d.native, d.gateways, d.log)
 	if o.webhook != "" {
 		d.core.Require(d.injection.known)
 	}
@@ -164,6 +175,13 @@ func (d *discovery) write(lead func(lease string, work func(context.Context))) {
 		select { // what has not been read yet must not be taken for well
 		case <-d.core.ControlPlane.Ready():
 			s.run(ctx)
+		case <-ctx.Done():
+		}
+	})
+	lead(d.o.revisioned(leaseGateways), func(ctx context.Context) {
+		select { // a ListenerSet or parameters that have not been read yet would be missing
+		case <-d.core.ControlPlane.Ready():
+			d.gateways.run(ctx)
 		case <-ctx.Done():
 		}
 	})

@@ -1,6 +1,10 @@
 package meshd
 
 import (
+	"maps"
+	"slices"
+
+	"github.com/meshctl/meshctl/internal/controlplane/provision"
 	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/resource/source/kube"
 )
@@ -36,10 +40,20 @@ func Rights(revision string) []Right {
 		}
 	}
 	entries := resource.InfoOf(resource.KindWorkloadEntry)
+	byGroup := map[string][]string{}
+	for _, r := range provision.Resources() {
+		byGroup[r.Group] = append(byGroup[r.Group], r.Resource)
+	}
+	for _, g := range slices.Sorted(maps.Keys(byGroup)) {
+		out = append(out, Right{
+			Group: g, Resources: byGroup[g], Verbs: []string{"get", "list", "watch", "create", "patch"}, Why: "what serves a Gateway",
+		})
+	}
 	return append(out,
+		Right{Group: resource.GroupGatewayAPI, Resources: []string{"gatewayclasses"}, Verbs: []string{"create"}, Why: "the class of the mesh's own gateways"},
 		Right{Group: entries.Kind.Group, Resources: []string{entries.Plural}, Verbs: []string{"create", "update", "delete"}, Why: "machines that register themselves"},
 		Right{Group: "authentication.k8s.io", Resources: []string{"tokenreviews"}, Verbs: []string{"create"}, Why: "whose a token is"},
-		Right{Resources: []string{"configmaps"}, Names: []string{rootConfigMap}, Verbs: []string{"list", "watch", "patch"}, Why: "the root certificate in every namespace"},
+		Right{Resources: []string{"configmaps"}, Names: []string{rootConfigMap}, Verbs: []string{"patch"}, Why: "the root certificate in every namespace"},
 		Right{Resources: []string{"configmaps"}, Verbs: []string{"create"}, Why: "the root certificate in a new namespace"},
 		Right{
 			Group: "admissionregistration.k8s.io", Resources: []string{"mutatingwebhookconfigurations", "validatingwebhookconfigurations"},
@@ -48,7 +62,8 @@ func Rights(revision string) []Right {
 		Right{Resources: []string{"secrets"}, Names: []string{secretGiven, secretOwn}, Verbs: []string{"get"}, Root: true, Why: "the certificate authority"},
 		Right{Resources: []string{"secrets"}, Verbs: []string{"create"}, Root: true, Why: "a certificate authority where none was given"},
 		Right{
-			Group: "coordination.k8s.io", Resources: []string{"leases"}, Names: []string{leaseRootCerts, o.revisioned(leaseStatuses), o.revisioned(leaseWebhooks)},
+			Group: "coordination.k8s.io", Resources: []string{"leases"},
+			Names: []string{leaseRootCerts, o.revisioned(leaseStatuses), o.revisioned(leaseWebhooks), o.revisioned(leaseGateways)},
 			Verbs: []string{"get", "update"}, Root: true, Why: "which replica writes",
 		},
 		Right{Group: "coordination.k8s.io", Resources: []string{"leases"}, Verbs: []string{"create"}, Root: true, Why: "the first election"},

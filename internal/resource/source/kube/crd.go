@@ -99,6 +99,7 @@ func (c *customs) look(ctx context.Context) error {
 			delete(c.running, info.Kind)
 			c.state.replace(was.kind.id, nil)
 			c.state.fine(was.kind.id)
+			c.source.opts.Followed(info.Kind, false)
 			c.source.log.InfoContext(ctx, "kind no longer followed", "kind", info.Kind.String())
 		case version == "" || was != nil && was.kind.gvr.Version == version:
 		default:
@@ -106,6 +107,7 @@ func (c *customs) look(ctx context.Context) error {
 				was.stop()
 			}
 			c.start(ctx, custom(info, version))
+			c.source.opts.Followed(info.Kind, true)
 		}
 	}
 	return nil

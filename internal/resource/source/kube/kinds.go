@@ -3,6 +3,7 @@ package kube
 import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -35,7 +36,8 @@ func (k kind) selector() fields.Selector {
 }
 
 // builtin are the kinds that every cluster serves. Secrets are those that a
-// gateway can refer to, and ConfigMaps those with settings of the mesh.
+// gateway can refer to, and ConfigMaps those with settings of the mesh, and
+// anywhere those that a Gateway or a policy can refer to.
 func (s *Source) builtin() []kind {
 	core := func(k resource.Kind, plural string, empty runtime.Object, trim func(runtime.Object) metav1.Object) kind {
 		return kind{id: k.String(), kind: k, gvr: corev1.SchemeGroupVersion.WithResource(plural), empty: empty, trim: trim}
@@ -55,6 +57,17 @@ func (s *Source) builtin() []kind {
 		},
 		core(resource.KindPod, "pods", &corev1.Pod{}, trimmed(trimPod)),
 		tls, opaque,
+		core(resource.KindConfigMap, "configmaps", &corev1.ConfigMap{}, trimmed(s.trimReferable)),
+		{
+			id: resource.KindIngress.String(), kind: resource.KindIngress,
+			gvr:   networkingv1.SchemeGroupVersion.WithResource("ingresses"),
+			empty: &networkingv1.Ingress{}, trim: trimmed(trimIngress),
+		},
+		{
+			id: resource.KindIngressClass.String(), kind: resource.KindIngressClass,
+			gvr:   networkingv1.SchemeGroupVersion.WithResource("ingressclasses"),
+			empty: &networkingv1.IngressClass{}, trim: trimmed(trimIngressClass),
+		},
 	}
 	for _, name := range s.opts.ConfigMaps {
 		config := core(resource.KindConfigMap, "configmaps", &corev1.ConfigMap{}, trimmed(trimConfigMap))
@@ -118,10 +131,10 @@ const Root = "root"
 // Rights are all rights that a Source needs.
 func Rights() []Right {
 	out := []Right{
-		{Resources: []string{"namespaces", "nodes", "services", "pods", "secrets"}},
+		{Resources: []string{"namespaces", "nodes", "services", "pods", "secrets", "configmaps"}},
 		{Group: "discovery.k8s.io", Resources: []string{"endpointslices"}},
+		{Group: "networking.k8s.io", Resources: []string{"ingresses", "ingressclasses"}},
 		{Group: "apiextensions.k8s.io", Resources: []string{"customresourcedefinitions"}},
-		{Resources: []string{"configmaps"}, Namespace: Root},
 	}
 	byGroup := map[string]int{}
 	for _, info := range customInfos() {

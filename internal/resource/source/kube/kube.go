@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
+	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/resource/source"
 )
 
@@ -34,6 +35,9 @@ type Options struct {
 	// Revision leaves out objects of Istio's kinds whose label istio.io/rev names
 	// another; empty takes them all.
 	Revision string
+	// Followed is told when a kind whose definition may be missing is followed, and when
+	// it no longer is; nil for nobody. It must not block.
+	Followed func(kind resource.Kind, yes bool)
 	Logger   *slog.Logger // nil discards
 }
 
@@ -64,6 +68,9 @@ func New(o Options) (*Source, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Followed == nil {
+		o.Followed = func(resource.Kind, bool) {}
 	}
 	s := &Source{opts: o}
 	s.log = o.Logger.With("component", "source", "source", s.Name())
@@ -112,8 +119,11 @@ func (s *Source) Run(ctx context.Context, sink source.Sink) error {
 func (s *Source) listWatch(k kind) *cache.ListWatch {
 	if k.trim != nil {
 		client := s.typed.CoreV1().RESTClient()
-		if k.gvr.Group == "discovery.k8s.io" {
+		switch k.gvr.Group {
+		case "discovery.k8s.io":
 			client = s.typed.DiscoveryV1().RESTClient()
+		case "networking.k8s.io":
+			client = s.typed.NetworkingV1().RESTClient()
 		}
 		return cache.NewListWatchFromClient(client, k.gvr.Resource, k.namespace, k.selector())
 	}

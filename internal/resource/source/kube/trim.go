@@ -1,10 +1,12 @@
 package kube
 
 import (
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -122,6 +124,60 @@ func trimPod(p *corev1.Pod) *corev1.Pod {
 
 func trimConfigMap(c *corev1.ConfigMap) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: trimMeta(&c.ObjectMeta), Data: c.Data}
+}
+
+// referableKeys are the keys of ConfigMaps that objects of the Gateway API refer
+// to: certificates of authorities, and what is laid over a gateway's own objects.
+var referableKeys = []string{"ca.crt", "crl", "deployment", "service", "serviceAccount", "horizontalPodAutoscaler", "podDisruptionBudget"}
+
+// trimReferable leaves those with settings of the mesh to their own watches.
+func (s *Source) trimReferable(c *corev1.ConfigMap) *corev1.ConfigMap {
+	if c.Namespace == s.opts.Namespace && slices.Contains(s.opts.ConfigMaps, c.Name) {
+		return nil
+	}
+	out := &corev1.ConfigMap{ObjectMeta: trimMeta(&c.ObjectMeta)}
+	for _, k := range referableKeys {
+		if v, ok := c.Data[k]; ok {
+			if out.Data == nil {
+				out.Data = map[string]string{}
+			}
+			out.Data[k] = v
+		}
+	}
+	if out.Data == nil {
+		return nil
+	}
+	return out
+}
+
+// Annotations that say whose an Ingress is.
+const (
+	ingressClass   = "kubernetes.io/ingress.class"
+	ingressDefault = "ingressclass.kubernetes.io/is-default-class"
+)
+
+// trimIngress leaves the status out: it is what the mesh says itself.
+func trimIngress(i *networkingv1.Ingress) *networkingv1.Ingress {
+	out := &networkingv1.Ingress{ObjectMeta: trimMeta(&i.ObjectMeta), Spec: i.Spec}
+	keepAnnotation(&out.ObjectMeta, i.Annotations, ingressClass)
+	return out
+}
+
+func trimIngressClass(c *networkingv1.IngressClass) *networkingv1.IngressClass {
+	out := &networkingv1.IngressClass{ObjectMeta: trimMeta(&c.ObjectMeta), Spec: c.Spec}
+	keepAnnotation(&out.ObjectMeta, c.Annotations, ingressDefault)
+	return out
+}
+
+func keepAnnotation(m *metav1.ObjectMeta, from map[string]string, name string) {
+	v, ok := from[name]
+	if !ok {
+		return
+	}
+	if m.Annotations == nil {
+		m.Annotations = map[string]string{}
+	}
+	m.Annotations[name] = v
 }
 
 // secretKeys are the keys that credentialName can refer to; what else a Secret

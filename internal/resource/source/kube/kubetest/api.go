@@ -74,6 +74,11 @@ func New() *API {
 	core("serviceaccounts", "ServiceAccount", true)
 	a.kinds = append(a.kinds, []resourceKind{
 		{"discovery.k8s.io", "endpointslices", "EndpointSlice", []string{"v1"}, true},
+		{"apps", "deployments", "Deployment", []string{"v1"}, true},
+		{"autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", []string{"v2"}, true},
+		{"policy", "poddisruptionbudgets", "PodDisruptionBudget", []string{"v1"}, true},
+		{"networking.k8s.io", "ingresses", "Ingress", []string{"v1"}, true},
+		{"networking.k8s.io", "ingressclasses", "IngressClass", []string{"v1"}, false},
 		{"coordination.k8s.io", "leases", "Lease", []string{"v1"}, true},
 		{"apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition", []string{"v1"}, false},
 		{"admissionregistration.k8s.io", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", []string{"v1"}, false},
