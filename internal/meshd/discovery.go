@@ -171,10 +171,14 @@ func (d *discovery) run(ctx context.Context) error {
 // write starts the writers, each under its Lease.
 func (d *discovery) write(lead func(lease string, work func(context.Context))) {
 	s := &statuses{client: d.dynamic, cp: d.core.ControlPlane, log: d.log}
+	gs := &gatewayStatuses{client: d.dynamic, cp: d.core.ControlPlane, log: d.log}
 	lead(d.o.revisioned(leaseStatuses), func(ctx context.Context) {
 		select { // what has not been read yet must not be taken for well
 		case <-d.core.ControlPlane.Ready():
-			s.run(ctx)
+			var running sync.WaitGroup
+			running.Go(func() { s.run(ctx) })
+			running.Go(func() { gs.run(ctx) })
+			running.Wait()
 		case <-ctx.Done():
 		}
 	})

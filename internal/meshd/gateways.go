@@ -23,6 +23,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/collection"
 	"github.com/meshctl/meshctl/internal/controlplane"
+	"github.com/meshctl/meshctl/internal/controlplane/gatewayapi"
 	"github.com/meshctl/meshctl/internal/controlplane/provision"
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/inject"
@@ -52,6 +53,7 @@ type gateways struct {
 	work     *worker           // nil while another replica writes
 	problems map[string]string // by Gateway: why nothing serves it
 	applied  map[string]mark   // what was written in this term
+	deployed *deployed
 }
 
 // mark tells whether an object is still what was written.
@@ -61,7 +63,7 @@ type mark struct {
 }
 
 func newGateways(d *discovery) *gateways {
-	return &gateways{d: d, log: d.log.With("writer", "gateways"), problems: map[string]string{}}
+	return &gateways{d: d, log: d.log.With("writer", "gateways"), problems: map[string]string{}, deployed: newDeployed()}
 }
 
 // followed is told by the source.
@@ -78,11 +80,39 @@ func (g *gateways) followed(k resource.Kind, yes bool) {
 // Apply implements source.Sink.
 func (g *gateways) Apply(src string, set []*resource.Object, deleted []resource.Key) {
 	g.next.Apply(src, set, deleted)
+	g.mu.Lock()
+	var moved []string
+	note := func(k resource.Key, o *resource.Object) {
+		if name := g.deployed.take(k, o, g.cp().Mesh().Settings.ClusterDomain); name != "" {
+			moved = append(moved, name)
+		}
+	}
+	for _, k := range deleted {
+		note(k, nil)
+	}
+	for _, o := range set {
+		note(o.Key, o)
+	}
+	g.show(moved...)
+	g.mu.Unlock()
 	for _, o := range set {
 		g.changed(o.Key, o)
 	}
 	for _, k := range deleted {
 		g.changed(k, nil)
+	}
+}
+
+// show tells the control plane what runs for Gateways, namespace/name. The caller
+// holds the lock.
+func (g *gateways) show(names ...string) {
+	for _, name := range names {
+		namespace, short, _ := strings.Cut(name, "/")
+		if d := g.deployed.of(namespace, short, g.problems[name]); d != nil {
+			g.cp().Deployed().Set(d)
+		} else {
+			g.cp().Deployed().Delete(name)
+		}
 	}
 }
 
@@ -128,13 +158,6 @@ func (g *gateways) tellAll(namespace string) {
 }
 
 func (g *gateways) cp() *controlplane.ControlPlane { return g.d.core.ControlPlane }
-
-// Problem is why nothing serves a Gateway; "" when there is nothing in the way.
-func (g *gateways) problem(namespace, name string) string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.problems[namespace+"/"+name]
-}
 
 // run works until ctx ends. What was made is followed, so that what somebody
 // changed or deleted is put right.
@@ -224,23 +247,23 @@ func (g *gateways) keepClass(ctx context.Context) error {
 	g.mu.Lock()
 	there := g.classes
 	g.mu.Unlock()
-	if !there || g.cp().Object(resource.Key{Kind: resource.KindGatewayClass, Name: provision.ClassName}) != nil {
+	if !there || g.cp().Object(resource.Key{Kind: resource.KindGatewayClass, Name: gatewayapi.ClassName}) != nil {
 		return nil
 	}
 	gvr := schema.GroupVersionResource{Group: resource.GroupGatewayAPI, Version: "v1", Resource: "gatewayclasses"}
 	class := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": gwv1.GroupVersion.String(), "kind": "GatewayClass", "metadata": map[string]any{"name": provision.ClassName},
-		"spec": map[string]any{"controllerName": provision.Controller, "description": "Gateways of the mesh: a Deployment and a Service are made for each."},
+		"apiVersion": gwv1.GroupVersion.String(), "kind": "GatewayClass", "metadata": map[string]any{"name": gatewayapi.ClassName},
+		"spec": map[string]any{"controllerName": string(gatewayapi.ControllerName), "description": "Gateways of the mesh: a Deployment and a Service are made for each."},
 	}}
 	_, err := g.d.dynamic.Resource(gvr).Create(ctx, class, metav1.CreateOptions{FieldManager: gatewayManager})
 	switch {
 	case err == nil:
-		g.log.InfoContext(ctx, "GatewayClass made", "name", provision.ClassName)
+		g.log.InfoContext(ctx, "GatewayClass made", "name", gatewayapi.ClassName)
 		return nil
 	case apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err):
 		return nil
 	default:
-		return fmt.Errorf("make GatewayClass %s: %w", provision.ClassName, err)
+		return fmt.Errorf("make GatewayClass %s: %w", gatewayapi.ClassName, err)
 	}
 }
 
@@ -280,11 +303,14 @@ func (g *gateways) keep(ctx context.Context, name string, made map[schema.GroupV
 func (g *gateways) note(name, problem string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if problem == "" {
-		delete(g.problems, name)
+	if problem == g.problems[name] {
 		return
 	}
 	g.problems[name] = problem
+	if problem == "" {
+		delete(g.problems, name)
+	}
+	g.show(name)
 }
 
 // gateway is a Gateway with its class, nil when the class is not ours.
@@ -302,7 +328,7 @@ func (g *gateways) gateway(namespace, name string) (*gwv1.Gateway, *gwv1.Gateway
 		return nil, nil
 	}
 	class, ok := o.Spec.(*gwv1.GatewayClass)
-	if !ok || class.Spec.ControllerName != provision.Controller {
+	if !ok || class.Spec.ControllerName != gatewayapi.ControllerName {
 		return nil, nil
 	}
 	return gw, class

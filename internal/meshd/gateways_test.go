@@ -30,6 +30,10 @@ func TestGatewaysAreServed(t *testing.T) {
 	r.until(t, "the class", func() bool {
 		return at(c.Get(group, "gatewayclasses", "", "istio"), "spec", "controllerName") == "istio.io/gateway-controller"
 	})
+	r.until(t, "the class's status", func() bool {
+		all, _ := at(c.Get(group, "gatewayclasses", "", "istio"), "status", "conditions").([]any)
+		return len(all) == 1 && at(all[0], "type") == "Accepted" && at(all[0], "status") == "True"
+	})
 	gateway := func(name, class string, port string) string {
 		return `{"apiVersion":"gateway.networking.k8s.io/v1","kind":"Gateway","metadata":{"namespace":"shop","name":"` + name + `"},
 			"spec":{"gatewayClassName":"` + class + `","listeners":[{"name":"web","port":` + port + `,"protocol":"HTTP"}]}}`

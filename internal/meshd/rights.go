@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/meshctl/meshctl/internal/controlplane/provision"
+	"github.com/meshctl/meshctl/internal/controlplane/status"
 	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/resource/source/kube"
 )
@@ -33,7 +34,7 @@ func Rights(revision string) []Right {
 		})
 	}
 	for _, info := range resource.Kinds() {
-		if info.IsIstio() {
+		if info.IsIstio() || status.OwnedKind(info.Kind) {
 			out = append(out, Right{
 				Group: info.Kind.Group, Resources: []string{info.Plural + "/status"}, Verbs: []string{"patch"}, Why: "what became of a resource",
 			})

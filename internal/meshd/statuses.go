@@ -37,7 +37,7 @@ type statuses struct {
 }
 
 func (s *statuses) run(ctx context.Context) {
-	(&status.Reconciler{
+	(&status.Reconciler[status.Status]{
 		Writer: s, Desired: s.desired, Every: statusEvery, PerRound: statusPerRound, Now: time.Now, Logger: s.log.With("writer", "statuses"),
 	}).Run(ctx)
 }

@@ -88,6 +88,11 @@ var rules = []rule{
 		why:   "what the mesh is does not depend on who looks at it or in which protocol it is told",
 	},
 	{
+		who:  []string{"internal/controlplane/provision"},
+		only: []string{"internal/inject", "internal/diag", "k8s.io/api/...", "k8s.io/apimachinery/...", "sigs.k8s.io/gateway-api/apis/v1", "sigs.k8s.io/yaml"},
+		why:  "what runs for a Gateway is a pure function of it: who applies it is another matter",
+	},
+	{
 		who:  []string{"internal/controlplane/gatewayapi"},
 		only: []string{"internal/resource", "internal/mesh", istioAPI, protobuf, xxhash, "k8s.io/api/...", "k8s.io/apimachinery/...", "sigs.k8s.io/gateway-api/apis/v1"},
 		why:  "what the Gateway API means is a pure function of objects: neither an engine nor an API server is needed to ask it",

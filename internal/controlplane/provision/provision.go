@@ -20,11 +20,6 @@ import (
 
 // Names by which users and tools know us.
 const (
-	// Controller is whose GatewayClasses are served.
-	Controller = "istio.io/gateway-controller"
-	// ClassName is the GatewayClass that is made where there is none.
-	ClassName = "istio"
-
 	// LabelGateway on a workload, a Service and all else says which Gateway it serves.
 	LabelGateway = "gateway.networking.k8s.io/gateway-name"
 	// LabelClass is the name of the Gateway's class.
@@ -89,17 +84,12 @@ var (
 func Selector() string { return LabelManaged + "=" + managedValue }
 
 // Managed reports whether a workload is made for a Gateway. One that names the
-// Service of a workload that is there already (an address of type Hostname), or
-// several addresses, is served by what somebody else deployed.
+// Service of a workload that is there already (an address of type Hostname) is
+// served by what somebody else deployed.
 func Managed(gw *gwv1.Gateway) bool {
-	switch a := gw.Spec.Addresses; len(a) {
-	case 0:
-		return true
-	case 1:
-		return a[0].Type == nil || *a[0].Type == gwv1.IPAddressType
-	default:
-		return false
-	}
+	return !slices.ContainsFunc(gw.Spec.Addresses, func(a gwv1.GatewaySpecAddress) bool {
+		return a.Type != nil && *a.Type != gwv1.IPAddressType
+	})
 }
 
 // Name is what the Deployment and the Service of a Gateway are called:

@@ -119,9 +119,9 @@ func TestParameters(t *testing.T) {
 	d := find(made, "Deployment")
 	for want, got := range map[string]string{
 		"front-istio": field(d, "metadata", "name"), "2": field(d, "spec", "replicas"),
-		"istio.io-gateway-controller": field(d, "metadata", "labels", LabelManaged),
+		"istio.io-gateway-controller":      field(d, "metadata", "labels", LabelManaged),
 		`{"` + LabelGateway + `":"front"}`: field(d, "spec", "selector", "matchLabels"),
-		"NodePort": field(find(made, "Service"), "spec", "type"), "5": field(find(made, "HorizontalPodAutoscaler"), "spec", "maxReplicas"),
+		"NodePort":                         field(find(made, "Service"), "spec", "type"), "5": field(find(made, "HorizontalPodAutoscaler"), "spec", "maxReplicas"),
 		"1": field(find(made, "PodDisruptionBudget"), "spec", "minAvailable"),
 	} {
 		if got != want {
@@ -150,7 +150,7 @@ func TestManagedAndNamed(t *testing.T) {
 	for spec, want := range map[string]bool{
 		"": true, "addresses: [{type: IPAddress, value: 10.0.0.1}]": true, "addresses: [{value: 10.0.0.1}]": true,
 		"addresses: [{type: Hostname, value: istio-ingressgateway.istio-system.svc}]": false,
-		"addresses: [{value: 10.0.0.1}, {value: 10.0.0.2}]":                           false,
+		"addresses: [{value: 10.0.0.1}, {value: 10.0.0.2}]":                           true,
 	} {
 		if got := Managed(gateway(t, "spec:\n  "+spec)); got != want {
 			t.Errorf("%q: %t", spec, got)

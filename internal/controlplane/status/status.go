@@ -9,7 +9,8 @@
 //  2. A Reconciler compares that with what was written and writes the difference,
 //     so many in a round. A resource that is well again is told so once.
 //
-// One replica runs a Reconciler; what it writes with is a Writer.
+// One replica runs a Reconciler; what it writes with is a Writer. Statuses of the
+// Gateway API go the same way, but everything that is the mesh's has one (Owned).
 package status
 
 import (
@@ -168,14 +169,17 @@ func refused(rs []Refusal) Condition {
 	return c
 }
 
-// equal ignores since when.
-func (s Status) equal(t Status) bool {
+// Equal ignores since when.
+func (s Status) Equal(t Status) bool {
 	same := func(a, b Condition) bool { return a.True == b.True && a.Reason == b.Reason && a.Message == b.Message }
 	return same(s.Accepted, t.Accepted) && same(s.Reconciled, t.Reconciled) && slices.Equal(s.Messages, t.Messages)
 }
 
-// after dates the conditions: one that says what it said before keeps its time.
-func (s Status) after(before Status, now time.Time) Status {
+// Rest is Fine.
+func (s Status) Rest() Status { return Fine() }
+
+// After dates the conditions: one that says what it said before keeps its time.
+func (s Status) After(before Status, now time.Time) Status {
 	date := func(c *Condition, was Condition) {
 		c.Since = now
 		if c.True == was.True && !was.Since.IsZero() {

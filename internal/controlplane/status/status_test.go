@@ -111,7 +111,7 @@ func TestReconciler(t *testing.T) {
 		for i := range 5 {
 			want[k(fmt.Sprint("n", i))] = broken("x")
 		}
-		r := &Reconciler{
+		r := &Reconciler[Status]{
 			Writer: m, Every: time.Second, PerRound: 3, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 			Desired: func() map[resource.Key]Status {
 				m.mu.Lock()
@@ -137,7 +137,7 @@ func TestReconciler(t *testing.T) {
 		if got := strings.Join(m.writes, " "); len(m.writes) != 7 || strings.Count(got, "repaired") != 1 {
 			t.Errorf("written are %s", got)
 		}
-		if s := m.statuses[k("repaired")]; !s.equal(Fine()) || !s.Accepted.Since.After(long) {
+		if s := m.statuses[k("repaired")]; !s.Equal(Fine()) || !s.Accepted.Since.After(long) {
 			t.Errorf("the repaired one was told %+v", s)
 		}
 		if s := m.statuses[k("still")]; s.Accepted.Message != "now" || !s.Accepted.Since.Equal(long) {
@@ -152,7 +152,7 @@ func TestReconciler(t *testing.T) {
 		rounds(2)
 		m.fail = nil
 		rounds(2)
-		if s := m.statuses[k("n1")]; !s.equal(Fine()) || len(m.writes) != 8 {
+		if s := m.statuses[k("n1")]; !s.Equal(Fine()) || len(m.writes) != 8 {
 			t.Errorf("after a failure n1 was told %+v, writes %v", s, m.writes)
 		}
 		m.mu.Unlock()
