@@ -78,8 +78,10 @@ golden: ## rewrite golden files; look at the difference before committing
 	UPDATE_GOLDEN=1 $(GO) test ./...
 
 .PHONY: crds
-crds: ## copy the definitions of Istio's resources anew from its API's module
+crds: ## copy the definitions of Istio's resources and the Gateway API's anew from their modules
 	install -m 644 $$($(GO) list -m -f '{{.Dir}}' istio.io/api)/kubernetes/customresourcedefinitions.gen.yaml charts/base/files/crds.yaml
+	awk 'FNR == 1 && NR > 1 { print "---" } { print }' \
+	  $$(grep -l '^kind: CustomResourceDefinition' $$($(GO) list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)/config/crd/standard/*.yaml) > charts/base/files/gateway-api.yaml
 
 .PHONY: lint
 lint: ## golangci-lint at the version pinned here

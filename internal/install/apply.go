@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/version"
 )
 
 // ApplyOptions of Apply.
@@ -149,19 +150,50 @@ func (i *Installer) applyComponent(ctx context.Context, component string, all []
 }
 
 // keepsDefinition: a definition that somebody else manages, and that serves all
-// versions of ours, is left to its owner.
+// versions of ours, is left to its owner; one of the Gateway API that is newer than
+// ours, or of another channel, whoever manages it.
 func (i *Installer) keepsDefinition(ctx context.Context, u *unstructured.Unstructured) (bool, error) {
 	live, err := i.get(ctx, u)
-	if err != nil || live == nil || live.GetLabels()[labelBy] == By {
+	if err != nil || live == nil {
 		return false, err
+	}
+	return keeps(live, u), nil
+}
+
+func keeps(live, u *unstructured.Unstructured) bool {
+	if newerBundle(live.GetAnnotations(), u.GetAnnotations()) {
+		return true
+	}
+	if live.GetLabels()[labelBy] == By {
+		return false
 	}
 	have := servedVersions(live)
 	for _, v := range servedVersions(u) {
 		if !slices.Contains(have, v) {
-			return false, nil
+			return false
 		}
 	}
-	return true, nil
+	return true
+}
+
+// Annotations of the Gateway API's definitions.
+const (
+	bundleVersion = "gateway.networking.k8s.io/bundle-version"
+	bundleChannel = "gateway.networking.k8s.io/channel"
+)
+
+// newerBundle reports whether definitions of the Gateway API are newer than ours,
+// or have kinds and fields that ours have not.
+func newerBundle(live, ours map[string]string) bool {
+	if ours[bundleVersion] == "" || live[bundleVersion] == "" {
+		return false
+	}
+	if live[bundleChannel] != ours[bundleChannel] {
+		return true
+	}
+	have, err := version.ParseSemantic(live[bundleVersion])
+	want, err2 := version.ParseSemantic(ours[bundleVersion])
+	return err != nil || err2 != nil || want.LessThan(have)
 }
 
 func servedVersions(crd *unstructured.Unstructured) []string {

@@ -288,3 +288,34 @@ func TestInjectedRevision(t *testing.T) {
 		t.Error("a pod without a sidecar counts")
 	}
 }
+
+// TestDefinitionsAreKept: what is newer, or somebody else's, is not overwritten.
+func TestDefinitionsAreKept(t *testing.T) {
+	t.Parallel()
+	crd := func(by, bundle, channel string, versions ...any) *unstructured.Unstructured {
+		u := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"versions": []any{}}}}
+		var all []any
+		for _, v := range versions {
+			all = append(all, map[string]any{"name": v, "served": true})
+		}
+		_ = unstructured.SetNestedSlice(u.Object, all, "spec", "versions")
+		u.SetLabels(map[string]string{labelBy: by})
+		u.SetAnnotations(map[string]string{bundleVersion: bundle, bundleChannel: channel})
+		return u
+	}
+	ours := crd(By, "v1.6.0", "standard", "v1")
+	for name, c := range map[string]struct {
+		live *unstructured.Unstructured
+		want bool
+	}{
+		"ours, older":                  {crd(By, "v1.5.1", "standard", "v1"), false},
+		"ours, overwritten by newer":   {crd(By, "v1.7.0", "standard", "v1"), true},
+		"ours, overwritten by wider":   {crd(By, "v1.6.0", "experimental", "v1"), true},
+		"theirs":                       {crd("", "v1.6.0", "standard", "v1"), true},
+		"theirs, too old to be of use": {crd("", "v0.8.0", "standard", "v1beta1"), false},
+	} {
+		if got := keeps(c.live, ours); got != c.want {
+			t.Errorf("%s: kept %t", name, got)
+		}
+	}
+}

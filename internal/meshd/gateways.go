@@ -365,6 +365,9 @@ func (g *gateways) mine(ctx context.Context, gw *gwv1.Gateway) bool {
 
 // inputs gathers what the objects depend on.
 func (g *gateways) inputs(gw *gwv1.Gateway, class *gwv1.GatewayClass) (provision.Inputs, error) {
+	if err := g.d.injection.known(); err != nil {
+		return provision.Inputs{}, err // they are coming, and wake everything
+	}
 	in := provision.Inputs{Inject: g.d.injection.currentOf(g.cp(), g.d.atStart)()}
 	var asked []resource.Key
 	for _, o := range g.cp().Objects() {

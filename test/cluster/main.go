@@ -4,6 +4,7 @@
 //
 //	cluster up | down | reboot | status | build | packages
 //	cluster load ARCHIVE.tar ...
+//	cluster load-program FILE IMAGE [NAME ...]
 //	cluster kubectl get pods -A
 //
 // What is up, and where: docs/testing.md.
@@ -33,6 +34,8 @@ commands:
   reboot                as if the power had failed: same disk, everything started again
   status                say what runs; fails unless all of it does
   load ARCHIVE.tar ...  put images, in OCI's or docker's form, on the node
+  load-program FILE IMAGE [NAME ...]
+                        the same of one static program, as its entry point; NAMEs lead to it, too
   kubectl ...           kubectl of the cluster's version, as its administrator
   build                 only build Kubernetes into the cache
   packages              print the Debian packages that are missing
@@ -68,7 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	command := fs.Arg(0)
-	if fs.NArg() > 1 && command != "load" && command != "kubectl" {
+	if fs.NArg() > 1 && command != "load" && command != "load-program" && command != "kubectl" {
 		return fmt.Errorf("%s takes no arguments", command)
 	}
 	switch command {
@@ -91,6 +94,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			}
 		}
 		return nil
+	case "load-program":
+		if fs.NArg() < 3 {
+			return errors.New("load-program takes a program, the name of the image, and names that lead to the program")
+		}
+		return c.LoadProgram(ctx, fs.Arg(1), fs.Arg(2), fs.Args()[3:]...)
 	case "load-balancer": // `up` starts it inside the node
 		return c.ServeLoadBalancers(ctx)
 	case "kubectl":

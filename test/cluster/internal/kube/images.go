@@ -39,6 +39,21 @@ func (c *Cluster) loadOwnImages(ctx context.Context) error {
 	return nil
 }
 
+// LoadProgram puts an image of one static program on the node, called reference;
+// links are names under which the program is found in it, too.
+func (c *Cluster) LoadProgram(ctx context.Context, program, reference string, links ...string) error {
+	dir, err := os.MkdirTemp("", "meshkube-image-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "image.tar")
+	if err := archive.Write(file, reference, program, links...); err != nil {
+		return err
+	}
+	return c.Load(ctx, file)
+}
+
 // Load imports the images of an archive, OCI's or docker's, into the node.
 func (c *Cluster) Load(ctx context.Context, file string) error {
 	f, err := os.Open(file)
