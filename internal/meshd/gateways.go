@@ -253,7 +253,7 @@ func (g *gateways) keepClass(ctx context.Context) error {
 	gvr := schema.GroupVersionResource{Group: resource.GroupGatewayAPI, Version: "v1", Resource: "gatewayclasses"}
 	class := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": gwv1.GroupVersion.String(), "kind": "GatewayClass", "metadata": map[string]any{"name": gatewayapi.ClassName},
-		"spec": map[string]any{"controllerName": string(gatewayapi.ControllerName), "description": "Gateways of the mesh: a Deployment and a Service are made for each."},
+		"spec": map[string]any{"controllerName": string(gatewayapi.ControllerName), "description": "Gateways of the mesh, each with a Deployment of its own."},
 	}}
 	_, err := g.d.dynamic.Resource(gvr).Create(ctx, class, metav1.CreateOptions{FieldManager: gatewayManager})
 	switch {
