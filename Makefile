@@ -53,6 +53,14 @@ e2e-cluster: $(BIN)/cluster ## end to end on a real Kubernetes: install to unins
 	$(MAKE) images ARCHS=$$($(GO) env GOARCH) ENVOYS=$(MESH_ENVOY)
 	MESH_BIN=$(CURDIR)/$(BIN) $(GO) test -tags e2e -count=1 -timeout 30m -v ./test/e2e/cluster/
 
+.PHONY: conformance
+conformance: $(BIN)/cluster ## the Gateway API's conformance suite against the mesh on a real Kubernetes; as root
+	$(MAKE) images ARCHS=$$($(GO) env GOARCH)
+	CGO_ENABLED=0 $(GO) -C test/conformance build -trimpath -o $(CURDIR)/$(BIN)/ sigs.k8s.io/gateway-api/conformance/echo-basic ./meshecho
+	CGO_ENABLED=0 $(GO) -C test/cluster build -trimpath -o $(CURDIR)/$(BIN)/ ./pause
+	MESH_BIN=$(CURDIR)/$(BIN) $(GO) -C test/conformance test -count=1 -timeout 60m -v .
+	$(BIN)/cluster --name conformance down
+
 .PHONY: cluster-up
 cluster-up: $(BIN)/cluster ## a real one-node Kubernetes for tests; as root (see docs/testing.md)
 	$(BIN)/cluster up

@@ -26,6 +26,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/experimental"
 	explaincmd "github.com/meshctl/meshctl/internal/cli/explain"
 	"github.com/meshctl/meshctl/internal/cli/explainlog"
+	"github.com/meshctl/meshctl/internal/cli/gateways"
 	"github.com/meshctl/meshctl/internal/cli/get"
 	"github.com/meshctl/meshctl/internal/cli/images"
 	"github.com/meshctl/meshctl/internal/cli/injectcmd"
@@ -72,7 +73,7 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 			checkinject.NewCmd(e, nil), injectcmd.NewCmd(e), dashboard.NewCmd(e),
 		},
 		groupAsk: {
-			troubleshoot.NewCmd(e, nil), describe.NewCmd(e, nil), effective.NewCmd(e, nil), whouses.NewCmd(e, nil), unused.NewCmd(e, nil),
+			troubleshoot.NewCmd(e, nil), describe.NewCmd(e, nil), effective.NewCmd(e, nil), whouses.NewCmd(e, nil), unused.NewCmd(e, nil), gateways.NewCmd(e, nil),
 			diff.NewCmd(e, nil), route.NewCmd(e), authz.NewCmd(e),
 		},
 		groupOther: {

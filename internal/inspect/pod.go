@@ -373,7 +373,7 @@ func (in *Inspector) gatewayWorkloads(g *mesh.Gateway) string {
 func (in *Inspector) gatewayPods(g *mesh.Gateway) []whatif.Pod {
 	var out []whatif.Pod
 	for _, p := range in.w.Pods() {
-		if sel := g.Spec.GetSelector(); len(sel) > 0 && mesh.Selects(sel, p.Labels) {
+		if g.ServedBy(p.Namespace, p.Labels) {
 			out = append(out, p)
 		}
 	}

@@ -52,7 +52,11 @@ var neverCodes = []string{"MSH1107", resource.CodeUnreachableRule}
 func (in *Inspector) Routes(vs *mesh.VirtualService) []Route {
 	var out []Route
 	for i, r := range vs.Spec.GetHttp() {
-		rt := Route{VS: vs, Origin: vs.HTTPOrigins[i], Field: fmt.Sprintf("spec.http[%d]", vs.HTTPIndexes[i]), Match: anyOf(r.Match)}
+		rt := Route{VS: vs, Origin: vs.Origin, Field: fmt.Sprintf("spec.http[%d]", i), Match: anyOf(r.Match)}
+		if i < len(vs.HTTPIndexes) {
+			rt.Origin, rt.Field = vs.HTTPOrigins[i], fmt.Sprintf("spec.http[%d]", vs.HTTPIndexes[i])
+		}
+		rt.detail(vs.HTTPDetails, i)
 		for _, d := range r.Route {
 			rt.Targets = append(rt.Targets, target(d.GetDestination(), d.GetWeight()))
 		}
@@ -61,6 +65,7 @@ func (in *Inspector) Routes(vs *mesh.VirtualService) []Route {
 	}
 	for i, r := range vs.Spec.GetTls() {
 		rt := Route{VS: vs, Origin: vs.Origin, Field: fmt.Sprintf("spec.tls[%d]", i), Match: tlsMatches(r.Match)}
+		rt.detail(vs.TLSDetails, i)
 		for _, d := range r.Route {
 			rt.Targets = append(rt.Targets, target(d.GetDestination(), d.GetWeight()))
 		}
@@ -68,12 +73,24 @@ func (in *Inspector) Routes(vs *mesh.VirtualService) []Route {
 	}
 	for i, r := range vs.Spec.GetTcp() {
 		rt := Route{VS: vs, Origin: vs.Origin, Field: fmt.Sprintf("spec.tcp[%d]", i), Match: tcpMatches(r.Match)}
+		rt.detail(vs.TCPDetails, i)
 		for _, d := range r.Route {
 			rt.Targets = append(rt.Targets, target(d.GetDestination(), d.GetWeight()))
 		}
 		out = append(out, in.finish(rt))
 	}
 	return out
+}
+
+// detail names the route of the Gateway API, or the Ingress, that a rule is made of.
+func (r *Route) detail(all []mesh.RouteDetail, i int) {
+	if i >= len(all) {
+		return
+	}
+	r.Origin, r.Field = all[i].Origin, all[i].Field
+	if p := all[i].PathPrefix; p != "" && !strings.Contains(r.Match, "path prefix "+p) {
+		r.Match = strings.TrimSuffix("path "+p+", "+r.Match, ", "+anyOf(nil))
+	}
 }
 
 func target(d *networking.Destination, weight int32) Target {

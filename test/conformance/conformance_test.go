@@ -1,11 +1,123 @@
 package conformance
 
 import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"sigs.k8s.io/gateway-api/conformance"
+	"sigs.k8s.io/gateway-api/conformance/utils/suite"
 )
 
-func TestConformance(t *testing.T) {
-	conformance.RunConformanceWithOptions(t, conformance.DefaultOptions(t))
+// Programs that serve in place of the images of the suite's manifests.
+const (
+	echo     = "echo-basic" // of the suite
+	meshEcho = "meshecho"   // ours, for echo-advanced
+	pause    = "pause"      // for the DNS server of UDP tests, which are not run
+)
+
+// cluster is a Kubernetes with the mesh.
+type cluster struct{ bin, name string }
+
+// start brings a cluster up, or finds one, with the images and the mesh on it.
+func start(t *testing.T) cluster {
+	t.Helper()
+	bin := os.Getenv("MESH_BIN")
+	if bin == "" {
+		t.Skip("MESH_BIN is not set: run `make conformance`")
+	}
+	c := cluster{bin, "conformance"}
+	kubeconfig := strings.TrimSpace(lastLine(c.run(t, "cluster", "--name", c.name, "up")))
+	t.Setenv("KUBECONFIG", kubeconfig)
+	archives, err := filepath.Glob(filepath.Join(bin, "images", "mesh*.tar"))
+	if err != nil || len(archives) == 0 {
+		t.Fatalf("there are no images in %s (%v): run `make images`", bin, err)
+	}
+	c.run(t, "cluster", append([]string{"--name", c.name, "load"}, archives...)...)
+	for _, image := range images(t) {
+		program, links := filepath.Join(bin, echo), []string(nil)
+		switch {
+		case strings.Contains(image, "/echo-advanced:"):
+			program, links = filepath.Join(bin, meshEcho), []string{"client"}
+		case !strings.Contains(image, "/echo-basic:"):
+			program = filepath.Join(bin, pause)
+		}
+		c.run(t, "cluster", append([]string{"--name", c.name, "load-program", program, image}, links...)...)
+	}
+	c.run(t, "meshctl", "install", "--kubeconfig", kubeconfig, "--set", "profile=minimal", "--set", "values.base.gatewayAPI=true",
+		"--set", "values.pilot.autoscaleEnabled=false", "-y")
+	return c
+}
+
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
+
+func (c cluster) run(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(c.bin, program), args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+var image = regexp.MustCompile(`image: (\S+)`)
+
+// images are those that the suite's manifests name.
+func images(t *testing.T) []string {
+	t.Helper()
+	var out []string
+	err := fs.WalkDir(conformance.Manifests, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := fs.ReadFile(conformance.Manifests, path)
+		for _, m := range image.FindAllStringSubmatch(string(b), -1) {
+			out = append(out, m[1])
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func options(t *testing.T, report string) suite.ConformanceOptions {
+	t.Helper()
+	o := conformance.DefaultOptions(t)
+	o.GatewayClassName = "istio"
+	o.Implementation.Organization, o.Implementation.Project = "meshctl", "meshctl"
+	o.Implementation.URL, o.Implementation.Version = "https://github.com/meshctl/meshctl", "dev"
+	o.Implementation.Contact = []string{"https://github.com/meshctl/meshctl/issues"}
+	o.ReportOutputPath = filepath.Join(os.Getenv("MESH_BIN"), report)
+	return o
+}
+
+// TestGateways runs the profiles of gateways.
+func TestGateways(t *testing.T) {
+	start(t)
+	o := options(t, "conformance-gateways.yaml")
+	o.ConformanceProfiles = append(o.ConformanceProfiles, suite.GatewayHTTPConformanceProfileName, suite.GatewayGRPCConformanceProfileName,
+		suite.GatewayTLSConformanceProfileName, suite.GatewayTCPConformanceProfileName)
+	conformance.RunConformanceWithOptions(t, o)
+}
+
+// TestMesh runs the profiles of sidecars.
+func TestMesh(t *testing.T) {
+	start(t)
+	o := options(t, "conformance-mesh.yaml")
+	o.NamespaceLabels = map[string]string{"istio-injection": "enabled"}
+	o.ConformanceProfiles = append(o.ConformanceProfiles, suite.MeshHTTPConformanceProfileName, suite.MeshGRPCConformanceProfileName)
+	conformance.RunConformanceWithOptions(t, o)
 }

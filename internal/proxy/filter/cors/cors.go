@@ -74,7 +74,6 @@ func (f *cors) Response(x *filter.Exchange) {
 		set(header.AccessControlAllowMethods, cfg.AllowMethods)
 		set(header.AccessControlAllowHeaders, cfg.AllowHeaders)
 		set(header.AccessControlMaxAge, cfg.MaxAge)
-		return
 	}
 	set(header.AccessControlExposeHeaders, cfg.ExposeHeaders)
 }

@@ -71,6 +71,22 @@ func typed(k kind, o runtime.Object) (*item, error) {
 	return it, nil //nolint:nilerr // the finding says it
 }
 
+// validate applies the rules that files are held to. The Gateway API has a status for
+// every part of an object: what is wrong with one listener is said there, and the
+// others stay in force, as its specification wants it.
+func validate(o *resource.Object) []diag.Diagnostic {
+	found := resource.Validate(o)
+	if o.Key.Kind.Group != resource.GroupGatewayAPI {
+		return found
+	}
+	for i := range found {
+		if found[i].Severity == diag.Error {
+			found[i].Severity, found[i].Effect = diag.Warning, "the object's status says what is not in force"
+		}
+	}
+	return found
+}
+
 // custom decodes and validates an object as if it had been read from a file.
 func (s *Source) custom(k kind, u *unstructured.Unstructured) (*item, error) {
 	it := newItem(k, u)
@@ -92,7 +108,7 @@ func (s *Source) custom(k kind, u *unstructured.Unstructured) (*item, error) {
 		it.standIn, it.refusal = doc.StandIn()
 	}
 	if it.object != nil {
-		it.findings = append(it.findings, resource.Validate(it.object)...)
+		it.findings = append(it.findings, validate(it.object)...)
 		it.object.Pos, it.object.Fields = diag.Pos{}, nil // no user wrote this text anywhere
 	}
 	if worst, ok := diag.Worst(it.findings); ok && worst == diag.Error {
