@@ -332,4 +332,9 @@ func (w apiWorld) Certificate(namespace, name string) *mesh.Certificate {
 	return c
 }
 
+func (w apiWorld) HasParameters(namespace, configMap string) bool {
+	_, ok := collection.Fetch(w.c, Objects(w.in.Of(resource.KindConfigMap)), resource.Key{Kind: resource.KindConfigMap, Namespace: namespace, Name: configMap}.String())
+	return ok
+}
+
 func (w apiWorld) ClusterDomain() string { return w.m.Settings.ClusterDomain }

@@ -10,13 +10,13 @@ import (
 
 // features are those of the API that are built, by their names there; sorted.
 var features = []gwv1.FeatureName{
-	"BackendTLSPolicy", "GRPCRoute", "Gateway", "GatewayHTTPListenerIsolation", "GatewayPort8080",
+	"BackendTLSPolicy", "GRPCRoute", "Gateway", "GatewayHTTPListenerIsolation", "GatewayInfrastructurePropagation", "GatewayPort8080",
 	"HTTPRoute", "HTTPRoute303RedirectStatusCode", "HTTPRoute307RedirectStatusCode", "HTTPRoute308RedirectStatusCode",
 	"HTTPRouteBackendProtocolH2C", "HTTPRouteBackendProtocolWebSocket", "HTTPRouteBackendRequestHeaderModification", "HTTPRouteBackendTimeout",
 	"HTTPRouteCORS", "HTTPRouteHostRewrite", "HTTPRouteMethodMatching", "HTTPRouteNamedRouteRule", "HTTPRouteParentRefPort",
 	"HTTPRoutePathRedirect", "HTTPRoutePathRewrite", "HTTPRoutePortRedirect", "HTTPRouteQueryParamMatching",
 	"HTTPRouteRequestMirror", "HTTPRouteRequestMultipleMirrors", "HTTPRouteRequestPercentageMirror", "HTTPRouteRequestTimeout",
-	"HTTPRouteResponseHeaderModification", "HTTPRouteSchemeRedirect", "Mesh", "MeshClusterIPMatching", "MeshConsumerRoute",
+	"HTTPRouteResponseHeaderModification", "HTTPRouteSchemeRedirect",
 	"ReferenceGrant", "TCPRoute", "TLSRoute", "TLSRouteModeTerminate",
 }
 

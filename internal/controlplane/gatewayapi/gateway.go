@@ -25,7 +25,7 @@ type Gateway struct {
 	// Service is the one in front of the pods that spec.addresses names, as
 	// namespace/name; "" where pods are made for the Gateway.
 	Service string
-	// Address is what is wrong with spec.addresses.
+	// Address is what is wrong with spec.addresses or spec.infrastructure.parametersRef.
 	Address *Problem
 	// Listeners are the Gateway's own, then those of its sets.
 	Listeners []*Listener
@@ -75,6 +75,7 @@ func NewGateway(o *resource.Object, w World) *Gateway {
 	}
 	g := &Gateway{Object: o, Namespace: o.Key.Namespace, Labels: map[string]string{LabelGateway: o.Key.Name}}
 	service := g.deployment(w, spec)
+	g.parameters(w, spec)
 	for i, l := range spec.Spec.Listeners {
 		g.Listeners = append(g.Listeners, newListener(w, g, o, listenerSpec{
 			name: string(l.Name), field: fmt.Sprintf("spec.listeners[%d]", i), hostname: l.Hostname, port: l.Port, protocol: l.Protocol, tls: l.TLS, allowed: l.AllowedRoutes,
@@ -98,6 +99,33 @@ func NewGateway(o *resource.Object, w World) *Gateway {
 		}
 	}
 	return g
+}
+
+// parameters refuses a Gateway whose parameters are not there: it would run otherwise
+// than its author means.
+func (g *Gateway) parameters(w World, spec *gwv1.Gateway) {
+	i := spec.Spec.Infrastructure
+	if i == nil || i.ParametersRef == nil || g.Address != nil {
+		return
+	}
+	ref := i.ParametersRef
+	message := ""
+	switch {
+	case ref.Group != "" || ref.Kind != "ConfigMap":
+		message = "parameters of kind " + string(ref.Kind) + " are not known"
+	case !w.HasParameters(g.Object.Key.Namespace, ref.Name):
+		message = "there is no ConfigMap " + ref.Name + " with parameters"
+	default:
+		return
+	}
+	g.Labels = nil
+	g.Address = &Problem{
+		Problem: mesh.Problem{
+			Field: "spec.infrastructure.parametersRef", Message: message, Effect: "no proxy serves the Gateway",
+			Fix: "name a ConfigMap of the Gateway's namespace with a key deployment, service, serviceAccount, horizontalPodAutoscaler or podDisruptionBudget",
+		},
+		Code: codeDangling, Reason: string(gwv1.GatewayReasonInvalidParameters),
+	}
 }
 
 // deployment finds the pods that serve the Gateway: those made for it, or those

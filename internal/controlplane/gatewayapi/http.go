@@ -317,7 +317,11 @@ func (a *action) rewritePrefix(h *networking.HTTPRoute, m *networking.HTTPMatchR
 }
 
 func (a *action) cors(f *gwv1.HTTPCORSFilter) {
-	c := &networking.CorsPolicy{MaxAge: durationpb.New(time.Duration(cmp.Or(f.MaxAge, 5)) * time.Second)}
+	c := &networking.CorsPolicy{
+		MaxAge: durationpb.New(time.Duration(cmp.Or(f.MaxAge, 5)) * time.Second),
+		// Who may not call is answered here, without the fields that would let it.
+		UnmatchedPreflights: networking.CorsPolicy_IGNORE,
+	}
 	for _, o := range f.AllowOrigins {
 		if s := string(o); s == "*" {
 			c.AllowOrigins = append(c.AllowOrigins, regex(".*"))

@@ -28,6 +28,8 @@ type World interface {
 	Grants(namespace string) []*gwv1.ReferenceGrant
 	// Certificate is the material of a Secret, or with CABundle of a ConfigMap.
 	Certificate(namespace, name string) *mesh.Certificate
+	// HasParameters reports whether there is a ConfigMap that parametersRef can name.
+	HasParameters(namespace, configMap string) bool
 	ClusterDomain() string
 }
 
