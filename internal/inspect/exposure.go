@@ -189,7 +189,7 @@ func (in *Inspector) opened(g *mesh.Gateway, s *networking.Server, now time.Time
 			for _, r := range in.Routes(vs) {
 				// A listener of the Gateway API answers 404 where no route is its own.
 				if r.Never == "" && (g.Listener == nil || r.Answer != "status 404" || r.Origin.Kind != g.Origin.Kind) {
-					out.Routes = append(out.Routes, in.leads(r, url(s, h)))
+					out.Routes = append(out.Routes, in.leads(r, serverURL(s, h)))
 				}
 			}
 		}
