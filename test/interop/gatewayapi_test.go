@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -57,7 +58,7 @@ func newEdge(t *testing.T, d mesh.Dialect) *edge {
 		t.Fatal(err)
 	}
 	e := &edge{port: freePort(t), resources: map[string][]proto.Message{}, hosts: map[string][]*routev3.VirtualHost{}}
-	replace := []string{"PORT", fmt.Sprint(e.port)}
+	replace := []string{"PORT", strconv.Itoa(e.port)}
 	for _, name := range []string{"one", "two"} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/slow" {
@@ -69,7 +70,7 @@ func newEdge(t *testing.T, d mesh.Dialect) *edge {
 			_, _ = w.Write(body)
 		}))
 		t.Cleanup(s.Close)
-		replace = append(replace, "BACKEND-"+name, fmt.Sprint(netip.MustParseAddrPort(strings.TrimPrefix(s.URL, "http://")).Port()))
+		replace = append(replace, "BACKEND-"+name, strings.TrimPrefix(s.URL, "http://127.0.0.1:"))
 	}
 	objects, ds := resource.Decode("gatewayapi.yaml", []byte(strings.NewReplacer(replace...).Replace(string(b))), resource.Options{})
 	for _, d := range ds {
@@ -230,9 +231,7 @@ func (e *edge) check(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for k, v := range headers {
-			rq.Header[k] = v
-		}
+		maps.Copy(rq.Header, headers)
 		resp, err := client.Do(rq)
 		if err != nil {
 			t.Fatal(err)
@@ -266,7 +265,7 @@ func (e *edge) check(t *testing.T) {
 			case !isHeader && seen.Path != c.sees:
 				t.Errorf("the backend sees path %s", seen.Path)
 			}
-			if name, value, ok := strings.Cut(strings.ReplaceAll(c.gets, "PORT", fmt.Sprint(e.port)), ": "); ok && resp.Header.Get(name) != value {
+			if name, value, ok := strings.Cut(strings.ReplaceAll(c.gets, "PORT", strconv.Itoa(e.port)), ": "); ok && resp.Header.Get(name) != value {
 				t.Errorf("the client gets %s: %s", name, resp.Header.Get(name))
 			}
 			if c.gone != "" && seen.Headers.Get(c.gone)+resp.Header.Get(c.gone) != "" {

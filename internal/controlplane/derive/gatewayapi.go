@@ -2,6 +2,7 @@ package derive
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -310,9 +311,7 @@ func (w apiWorld) EntryHost(namespace, name string) string {
 func (w apiWorld) NamespaceLabels(namespace string) map[string]string {
 	out := map[string]string{"kubernetes.io/metadata.name": namespace}
 	if o, ok := collection.Fetch(w.c, Objects(w.in.Of(resource.KindNamespace)), resource.Key{Kind: resource.KindNamespace, Name: namespace}.String()); ok {
-		for k, v := range o.Meta.Labels {
-			out[k] = v
-		}
+		maps.Copy(out, o.Meta.Labels)
 	}
 	return out
 }

@@ -1,9 +1,8 @@
 package gatewayapi
 
 import (
-	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/meshctl/meshctl/internal/resource"
 )

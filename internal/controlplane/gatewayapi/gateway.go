@@ -293,7 +293,7 @@ func (g *Gateway) programmed(st *gwv1.GatewayStatus, d *Deployed, good int) meta
 	}
 	if g.Service != "" && g.Address == nil {
 		for _, a := range g.spec().Spec.Addresses {
-			st.Addresses = append(st.Addresses, gwv1.GatewayStatusAddress{Type: a.Type, Value: a.Value})
+			st.Addresses = append(st.Addresses, gwv1.GatewayStatusAddress(a))
 		}
 	} else if d != nil {
 		st.Addresses = d.Addresses

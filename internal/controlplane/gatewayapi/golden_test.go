@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -116,10 +117,14 @@ func (w *world) print() string {
 			fmt.Fprintf(&b, "  %s -> %s%s\n", where(d), match(h, d), does(h, d))
 		}
 		for i, r := range v.Spec.Tls {
-			fmt.Fprintf(&b, "  %s -> %v %s\n", where(v.TLSDetails[i]), r.Match, targets(r.Route, v.TLSDetails[i]))
+			fmt.Fprintf(&b, "  %s -> %s %s\n", where(v.TLSDetails[i]), plain(r.Match[0]), targets(r.Route, v.TLSDetails[i]))
 		}
 		for i, r := range v.Spec.Tcp {
-			fmt.Fprintf(&b, "  %s -> %v %s\n", where(v.TCPDetails[i]), r.Match, targets(r.Route, v.TCPDetails[i]))
+			m := ""
+			if len(r.Match) > 0 {
+				m = plain(r.Match[0])
+			}
+			fmt.Fprintf(&b, "  %s -> [%s] %s\n", where(v.TCPDetails[i]), m, targets(r.Route, v.TCPDetails[i]))
 		}
 	}
 	for _, s := range w.Services.List() {
@@ -171,6 +176,11 @@ func (w *world) print() string {
 	return b.String()
 }
 
+// plain prints a message the same in every program: the spaces are drawn by chance.
+func plain(m fmt.Stringer) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(m.String(), ": ", ":")), " ")
+}
+
 func where(d mesh.RouteDetail) string {
 	return fmt.Sprintf("%s %s/%s %s", d.Origin.Kind, d.Origin.Namespace, d.Origin.Name, d.Field)
 }
@@ -183,7 +193,7 @@ func match(h *networking.HTTPRoute, d mesh.RouteDetail) string {
 	var out []string
 	text := func(name string, s *networking.StringMatch) {
 		if s != nil {
-			out = append(out, name+"="+strings.ReplaceAll(strings.TrimSpace(s.String()), " ", ""))
+			out = append(out, name+"="+plain(s))
 		}
 	}
 	if d.PathPrefix != "" {
@@ -207,7 +217,7 @@ func match(h *networking.HTTPRoute, d mesh.RouteDetail) string {
 func does(h *networking.HTTPRoute, d mesh.RouteDetail) string {
 	var out []string
 	add := func(name string, v fmt.Stringer) {
-		out = append(out, name+"{"+strings.Join(strings.Fields(v.String()), " ")+"}")
+		out = append(out, name+"{"+plain(v)+"}")
 	}
 	for _, r := range h.Route {
 		t := fmt.Sprintf("%s:%d*%d", r.Destination.Host, r.Destination.Port.GetNumber(), r.Weight)
@@ -220,7 +230,7 @@ func does(h *networking.HTTPRoute, d mesh.RouteDetail) string {
 		out = append(out, fmt.Sprintf("500*%d", d.Unresolved))
 	}
 	if h.DirectResponse != nil {
-		out = append(out, fmt.Sprint(h.DirectResponse.Status))
+		out = append(out, strconv.FormatUint(uint64(h.DirectResponse.Status), 10))
 	}
 	if h.Redirect != nil {
 		add("redirect", h.Redirect)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -162,7 +163,7 @@ func (i *Ingress) destination(w World, b netv1.IngressBackend, field string) *ne
 		port, ok = s.PortNamed(name)
 	}
 	if !ok {
-		return refuse("Service %s/%s has no port %s", ns, b.Service.Name, cmp.Or(b.Service.Port.Name, fmt.Sprint(b.Service.Port.Number)))
+		return refuse("Service %s/%s has no port %s", ns, b.Service.Name, cmp.Or(b.Service.Port.Name, strconv.Itoa(int(b.Service.Port.Number))))
 	}
 	return &networking.Destination{Host: s.Host, Port: &networking.PortSelector{Number: port.Number}}
 }

@@ -136,7 +136,7 @@ func (l *Listener) refuse(field, code string, reason gwv1.ListenerConditionReaso
 
 // kinds are those that the protocol carries and the listener allows.
 func (l *Listener) kinds(served []gwv1.Kind, a *gwv1.AllowedRoutes) {
-	group := pointer(gwv1.Group(resource.GroupGatewayAPI))
+	group := new(gwv1.Group(resource.GroupGatewayAPI))
 	l.Kinds = []gwv1.RouteGroupKind{}
 	if a != nil {
 		l.allowed = a.Namespaces

@@ -206,8 +206,8 @@ func (r *Route) Gateways() []gwv1.ParentReference {
 			continue
 		}
 		out = append(out, gwv1.ParentReference{
-			Group: pointer(gwv1.Group(resource.GroupGatewayAPI)), Kind: pointer(deref(p.Ref.Kind, "Gateway")),
-			Namespace: pointer(deref(p.Ref.Namespace, gwv1.Namespace(r.Object.Key.Namespace))), Name: p.Ref.Name,
+			Group: new(gwv1.Group(resource.GroupGatewayAPI)), Kind: new(deref(p.Ref.Kind, "Gateway")),
+			Namespace: new(deref(p.Ref.Namespace, gwv1.Namespace(r.Object.Key.Namespace))), Name: p.Ref.Name,
 		})
 	}
 	return out

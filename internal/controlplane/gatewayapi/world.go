@@ -90,8 +90,6 @@ func deref[T any](p *T, def T) T {
 	return *p
 }
 
-func pointer[T any](v T) *T { return &v }
-
 func originOf(o *resource.Object) mesh.Origin {
 	return mesh.Origin{
 		Group: o.Key.Kind.Group, Kind: o.Key.Kind.Kind, Namespace: o.Key.Namespace, Name: o.Key.Name,
