@@ -73,7 +73,7 @@ func (a *addresses) populate(objects []*resource.Object, ingress bool) (all []*r
 		all, err = a.complete(objects)
 		return all, true, err
 	}
-	if (ingress || uses(objects, resource.KindGateway)) && !controller.HasGateway(objects) {
+	if (ingress || uses(objects, resource.KindGateway) || uses(objects, resource.KindIngress)) && !controller.HasGateway(objects) {
 		gateway, err := controller.DefaultGateway()
 		if err != nil {
 			return nil, false, fmt.Errorf("add the default gateway: %w", err)

@@ -36,6 +36,7 @@ func TestMesh(t *testing.T) {
 		{"fault delay", testDelay},
 		{"fault abort", testAbort},
 		{"mirror", testMirror},
+		{"Gateway API", testGatewayAPI},
 		{"timeout and retry", testTimeoutRetry},
 		{"mTLS by rule", testMTLSByRule},
 		{"mTLS strict", testStrict},

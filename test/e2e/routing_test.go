@@ -3,7 +3,10 @@
 package e2e
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +69,39 @@ func testAbort(t *testing.T, m *mesh) {
 	}
 	if a := m.get(t, "/productpage"); a.code != 200 || strings.Contains(a.body, "currently unavailable") {
 		t.Errorf("for others: %s", a)
+	}
+}
+
+// A canary by an HTTPRoute among callers in the mesh, and a Gateway that gets a proxy
+// and a published port of its own.
+func testGatewayAPI(t *testing.T, m *mesh) {
+	for _, name := range []string{"reviews-versions", "route-reviews-90-10", "bookinfo-gateway"} {
+		m.applyFile(t, filepath.Join(samples, "gateway-api", name+".yaml"))
+	}
+	within(t, m.shares(t, 2000, nil), map[string]float64{"v1": 90, "v3": 10}, 3)
+	eventually(t, "the page through the Gateway", func() error {
+		status, err := m.Status(t.Context())
+		if err != nil {
+			return err
+		}
+		for _, p := range status.Publications {
+			if p.Name != "default/bookinfo-istio:80" {
+				continue
+			}
+			a, err := ask(t, nil, p.URL+"/productpage")
+			if err != nil {
+				return err
+			}
+			if a.code != http.StatusOK {
+				return fmt.Errorf("the page is %d", a.code)
+			}
+			return nil
+		}
+		return errors.New("the Gateway is not published")
+	})
+	out := m.run(t, "route", "test", "--from", "productpage-v1", "http://reviews:9080/reviews/1")
+	if !strings.Contains(out, "HTTPRoute default/reviews spec.rules[0]") {
+		t.Errorf("route test does not name the HTTPRoute:\n%s", out)
 	}
 }
 
