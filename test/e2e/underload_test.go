@@ -146,6 +146,7 @@ func testChanges(t *testing.T, m *mesh) {
 func testOutage(t *testing.T, m *mesh) { m.outage(t, time.Minute) }
 
 func (m *mesh) outage(t *testing.T, length time.Duration) {
+	t.Helper()
 	m.apply(t, "all-v1")
 	sent, stop := background(t, load.Options{URL: m.url + "/productpage", Connections: 4, Rate: 200, Duration: 10 * time.Minute})
 	eventually(t, "load", func() error {
