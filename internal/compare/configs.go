@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
@@ -252,7 +251,7 @@ func Message(r *xdsserve.Resource) (proto.Message, error) {
 	if err := proto.Unmarshal(r.Body(), m.Interface()); err != nil {
 		return nil, fmt.Errorf("decode %s %s: %w", m.Descriptor().Name(), r.Name(), err)
 	}
-	return protoreflect.ProtoMessage(m.Interface()), nil
+	return m.Interface(), nil
 }
 
 func namesTree(r *xdsserve.Resource) (any, error) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/meshctl/meshctl/internal/compare"
@@ -72,7 +73,7 @@ func (t *teller) gatewayHost(g compare.Group, was, now *snapshot.VirtualHost) {
 	if now == nil {
 		w, e.Now = t.before, "is no longer served by gateway "+t.workload(g.Proxies[0])
 	}
-	name, port, _ := cutPort(h.Name)
+	name, port := cutPort(h.Name)
 	e.About, e.port = "host "+t.host(name), port
 	if name == "blackhole" {
 		return
@@ -92,12 +93,12 @@ var usual = []whatif.Setting{{Name: "retries", Value: usualRetries}}
 
 const usualRetries = "2 more tries on connect-failure, refused-stream, cancelled, unavailable"
 
-func cutPort(host string) (name, port string, ok bool) {
+func cutPort(host string) (name, port string) {
 	i := strings.LastIndexByte(host, ':')
 	if i < 0 {
-		return host, "", false
+		return host, ""
 	}
-	return host[:i], host[i+1:], true
+	return host[:i], host[i+1:]
 }
 
 func unlessAny(match string) string {
@@ -111,7 +112,7 @@ const anyPath = "any path"
 
 // rules compares the rules of a host: by what they match.
 func (t *teller) rules(g compare.Group, host string, was, now []rule) {
-	name, port, _ := cutPort(host)
+	name, port := cutPort(host)
 	about := t.host(name)
 	add := func(r rule, text, old string) {
 		t.out = append(t.out, Effect{Area: Routing, About: about, For: unlessAny(r.match), Now: text, Was: old, Decided: r.at, Proxies: g.Proxies, port: port})
@@ -237,7 +238,7 @@ func (t *teller) facts(h *snapshot.VirtualHost, r *snapshot.Route) []whatif.Sett
 				add("injected delay", "%s for %s", c.Delay, percent(float64(c.DelayFraction), million))
 			}
 			if c.AbortFraction > 0 {
-				code := fmt.Sprint(c.AbortStatus)
+				code := strconv.Itoa(int(c.AbortStatus))
 				if c.AbortStatus == 0 {
 					code = fmt.Sprintf("gRPC %d", c.AbortGRPC)
 				}
@@ -323,10 +324,15 @@ func (t *teller) destinations(h *snapshot.VirtualHost, f *snapshot.Forward) stri
 // destination names a cluster: by its subset when it is of the host itself.
 func (t *teller) destination(h *snapshot.VirtualHost, name string) string {
 	_, subset, host, ok := cluster(name)
-	if !ok {
+	switch {
+	case name == "BlackHoleCluster":
+		return "nowhere (503): there is no such host or subset"
+	case name == "PassthroughCluster":
+		return "the address that was asked for"
+	case !ok:
 		return name
 	}
-	own, _, _ := cutPort(h.Name)
+	own, _ := cutPort(h.Name)
 	switch {
 	case host != own && subset != "":
 		return t.host(host) + " " + subset

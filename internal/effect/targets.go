@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/meshctl/meshctl/internal/compare"
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
@@ -33,7 +34,7 @@ func (t *teller) targets(g compare.Group, was, now *snapshot.Snapshot) {
 		if c.Type == "endpoints" {
 			x, y := usable(was.EndpointsOf(a)), usable(now.EndpointsOf(b))
 			if x != y {
-				e.Now, e.Was, e.Decided = count(y), fmt.Sprint(x), nil
+				e.Now, e.Was, e.Decided = count(y), strconv.Itoa(x), nil
 				t.out = append(t.out, e)
 			}
 			continue
@@ -78,7 +79,6 @@ func usable(e *snapshot.Endpoints) int {
 // settings are those of a cluster, and how it is encrypted.
 func settings(c *snapshot.Cluster) []whatif.Setting {
 	out := whatif.ClusterSettings(c)
-	tls := "plain text"
 	describe := func(x *snapshot.ClientTLS) string {
 		switch {
 		case x == nil:
@@ -91,7 +91,7 @@ func settings(c *snapshot.Cluster) []whatif.Setting {
 			return "TLS"
 		}
 	}
-	tls = describe(c.TLS)
+	tls := describe(c.TLS)
 	for i := range c.SocketMatches {
 		if x := c.SocketMatches[i].TLS; x != nil {
 			tls = describe(x) + " where the other side has a sidecar"

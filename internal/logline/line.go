@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/netip"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -217,12 +216,4 @@ func Read(r io.Reader) (entries []Entry, skipped int, err error) {
 		return entries, skipped, fmt.Errorf("read the log: %w", err)
 	}
 	return entries, skipped, nil
-}
-
-// has reports whether the line has a flag, by its short or long name.
-func (e *Entry) has(short string) bool {
-	return slices.ContainsFunc(e.Flags, func(f string) bool {
-		m, ok := Flag(f)
-		return ok && m.Name == short
-	})
 }

@@ -54,7 +54,7 @@ const envoyFlags = "LH UH UT LR UR UF UC UO NR DI FI RL UAEX RLSE DC URX SI IH D
 // TestFlags: all of Envoy's, and of the native proxy's under the same long names.
 func TestFlags(t *testing.T) {
 	t.Parallel()
-	for _, f := range strings.Fields(envoyFlags) {
+	for f := range strings.FieldsSeq(envoyFlags) {
 		m, ok := Flag(f)
 		if !ok || m.What == "" || len(m.Causes) == 0 || len(m.Next) == 0 {
 			t.Errorf("%s: %+v", f, m)

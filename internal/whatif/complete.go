@@ -38,7 +38,7 @@ func (a *addresses) complete(objects []*resource.Object) ([]*resource.Object, er
 	again := map[[2]string]bool{} // whose endpoints are made anew
 	for id, s := range services {
 		old := a.serviceBefore(id)
-		moved := old != nil && !(equality.Semantic.DeepEqual(old.Spec.Selector, s.Spec.Selector) && equality.Semantic.DeepEqual(targets(old), targets(s)))
+		moved := old != nil && (!equality.Semantic.DeepEqual(old.Spec.Selector, s.Spec.Selector) || !equality.Semantic.DeepEqual(targets(old), targets(s)))
 		needsIP := s.Spec.ClusterIP == "" && s.Spec.Type != corev1.ServiceTypeExternalName
 		if !needsIP && !moved && served[id] {
 			continue

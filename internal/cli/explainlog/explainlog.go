@@ -71,6 +71,8 @@ type Item struct {
 	Entry *logline.Entry `json:"entry,omitempty"`
 	logline.Explanation
 	Decided []*whatif.Decision `json:"decidedBy,omitempty"`
+	// OneOf: the log does not tell which of several rules it was.
+	OneOf bool `json:"oneOf,omitempty"`
 }
 
 // Run does it.
@@ -84,7 +86,7 @@ func Run(ctx context.Context, o *Options) error {
 		return err
 	}
 	for _, it := range items {
-		it.Decided = decided(ctx, w, it)
+		it.decide(ctx, w)
 	}
 	if o.Format.IsStructured() {
 		return o.Env.IO.Print(o.Format, stdio.Document{Kind: "ExplanationList", Items: items})
@@ -216,7 +218,10 @@ func (o *Options) tell(it *Item) {
 		}
 		io.Printf("%s\n", io.OutPaint(stdio.Bold, head))
 	}
-	for _, m := range it.Says {
+	for i, m := range it.Says {
+		if slices.ContainsFunc(it.Says[:i], func(x logline.Meaning) bool { return x.What == m.What }) {
+			continue // the flag says what the details said
+		}
 		label := m.Name
 		if m.Long != "" {
 			label += " (" + m.Long + ")"
@@ -235,7 +240,11 @@ func (o *Options) tell(it *Item) {
 	for _, d := range it.Decided {
 		deciders = append(deciders, d.String())
 	}
-	list("decided by", deciders)
+	title := "decided by"
+	if it.OneOf {
+		title = "decided by one of these rules: which, depends on what the log does not show"
+	}
+	list(title, deciders)
 	var causes []string
 	for i, c := range it.Causes {
 		causes = append(causes, fmt.Sprintf("%d. %s", i+1, c))

@@ -449,7 +449,7 @@ func (w *waiter) pods(ctx context.Context, s *Status) error {
 	if len(w.o.Args) > 0 {
 		if pods, err = w.o.Env.FindPods(ctx, w.mesh, strings.Join(w.o.Args, "/")); err != nil {
 			s.Waiting = []string{err.Error()} // they may come
-			return nil
+			return nil                        //nolint:nilerr // it is said, and looked at again
 		}
 	}
 	for _, p := range pods {
