@@ -15,6 +15,9 @@ const Default = "default"
 //go:embed *.yaml
 var files embed.FS
 
+// FS is the files of all profiles.
+func FS() fs.FS { return files }
+
 // Names lists the profiles, default first, then in alphabetical order.
 func Names() []string {
 	entries, err := fs.ReadDir(files, ".")

@@ -77,10 +77,27 @@ func (m *mutation) readDataPlane() {
 	if d, err = PodDataPlane(m.pod.Annotations, d); err != nil {
 		return // reported by checkAnnotations
 	}
-	image := global.Proxy.Image
-	if d == Envoy && image == nativeImage {
-		image = envoyImage
-	}
 	m.opt.dataPlane = d
-	m.opt.image = cmp.Or(m.pod.Annotations[annProxyImage], m.in.Values.image(image))
+	m.opt.image = cmp.Or(m.pod.Annotations[annProxyImage], m.in.Values.proxyImage(d))
+}
+
+// proxyImage is the image of sidecars with a data plane.
+func (v *Values) proxyImage(d DataPlane) string {
+	if d == Envoy && v.Global.Proxy.Image == nativeImage {
+		return v.image(envoyImage)
+	}
+	return v.image(v.Global.Proxy.Image)
+}
+
+// Images are those that pods get which choose none themselves.
+func (v *Values) Images() []string {
+	d, err := ParseDataPlane(v.Global.Proxy.DataPlane, Native)
+	if err != nil {
+		return nil // such values inject nothing
+	}
+	all := []string{v.proxyImage(d)}
+	if v.Global.ProxyInit.Image != "" {
+		all = append(all, v.image(v.Global.ProxyInit.Image))
+	}
+	return all
 }

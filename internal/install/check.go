@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,12 +29,21 @@ const (
 	Bad     Mark = "error"
 )
 
+// Codes of what precheck finds, Istio's; each has a page in docs/diagnostics.
+const (
+	codeRights     = "IST0141"
+	codeOldCluster = "IST0142"
+	codeOldGateway = "IST0156"
+)
+
 // Check is one thing that was looked at.
 type Check struct {
 	Description string `json:"description"`
 	Result      Mark   `json:"result"`
 	Error       string `json:"error,omitempty"`
 	Hint        string `json:"hint,omitempty"`
+	// Code leads to a page about what was found, for some.
+	Code string `json:"code,omitempty"`
 }
 
 // Category is checks that belong together. Later ones are not made when a fatal
@@ -71,7 +81,14 @@ func (c *checker) add(mark Mark, description, problem, hint string) {
 	if mark == Success {
 		problem, hint = "", ""
 	}
-	c.last.Checks = append(c.last.Checks, Check{description, mark, problem, hint})
+	c.last.Checks = append(c.last.Checks, Check{Description: description, Result: mark, Error: problem, Hint: hint})
+}
+
+// code is that of the last check, if it is not well.
+func (c *checker) code(code string) {
+	if k := &c.last.Checks[len(c.last.Checks)-1]; k.Result != Success {
+		k.Code = code
+	}
 }
 
 // judge adds a check that is an error, or a success.
@@ -135,7 +152,9 @@ func (c *checker) cluster(ctx context.Context) bool {
 	if !c.judge("can reach the cluster "+c.i.Client.Name(), err, "") {
 		return false
 	}
-	return c.judge("the cluster runs Kubernetes "+version+", and "+kube.OldestVersion+" or later is needed", kube.CheckVersion(version), "upgrade the cluster")
+	ok := c.judge("the cluster runs Kubernetes "+version+", and "+kube.OldestVersion+" or later is needed", kube.CheckVersion(version), "upgrade the cluster")
+	c.code(codeOldCluster)
+	return ok
 }
 
 // beforeInstall looks at what an installation needs.
@@ -192,6 +211,7 @@ func (c *checker) rights(ctx context.Context) {
 		err = errors.New("you may not:\n" + strings.Join(byResource(missing), "\n"))
 	}
 	c.judge("you have the rights to install", err, "ask the cluster's administrator for cluster-admin, or for the rights named")
+	c.code(codeRights)
 }
 
 // byResource is one line for each resource, with the verbs that are missing.
@@ -234,6 +254,9 @@ func (i *Installer) may(ctx context.Context, r kube.Right) (bool, error) {
 	return allowed, nil
 }
 
+// gatewayVersion is the version that Gateways of the Gateway API are read in.
+const gatewayVersion = "v1"
+
 // definitions looks at the kinds that others may have brought.
 func (c *checker) definitions(ctx context.Context) {
 	live, err := c.i.get(ctx, crdObject("gateways.gateway.networking.k8s.io"))
@@ -243,7 +266,13 @@ func (c *checker) definitions(ctx context.Context) {
 	case live == nil:
 		c.warn("the Gateway API is installed", "its kinds are not known here, so Gateways and HTTPRoutes of it cannot be used", "kubectl apply -f the standard-install.yaml of kubernetes-sigs/gateway-api, if you want them")
 	default:
-		c.add(Success, "the Gateway API is installed ("+cmp.Or(live.GetAnnotations()["gateway.networking.k8s.io/bundle-version"], "unknown version")+")", "", "")
+		bundle := cmp.Or(live.GetAnnotations()["gateway.networking.k8s.io/bundle-version"], "unknown version")
+		var why error
+		if !slices.Contains(servedVersions(live), gatewayVersion) {
+			why = fmt.Errorf("it serves %s, and Gateways are read as %s: those of this cluster have no effect", strings.Join(servedVersions(live), ", "), gatewayVersion)
+		}
+		c.judge("the Gateway API is installed ("+bundle+")", why, "kubectl apply -f the standard-install.yaml of kubernetes-sigs/gateway-api, v1.0 or later")
+		c.code(codeOldGateway)
 	}
 }
 

@@ -3,12 +3,15 @@ package install
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"github.com/meshctl/meshctl/internal/inject"
 )
 
 // Object is one object to apply, and the component that it is part of.
@@ -145,16 +148,13 @@ func (c *Config) Images(objects []Object) []string {
 			}
 		}
 	}
-	values := mapAt(c.Spec, "values")
-	for _, k := range []string{"proxy", "proxy_init"} {
-		name := stringAt(values, "global", k, "image")
-		if name == "" && k == "proxy" {
-			name = "meshproxy"
+	// What injection puts in is decided by the same values.
+	if text, err := json.Marshal(mapAt(c.Spec, "values")); err == nil {
+		if v, err := inject.ParseValues(text, stringAt(c.Spec, "values", "global", "tag")); err == nil {
+			for _, image := range v.Images() {
+				add(image)
+			}
 		}
-		if name != "" && !strings.Contains(name, "/") {
-			name = stringAt(values, "global", "hub") + "/" + name + ":" + stringAt(values, "global", "tag")
-		}
-		add(name)
 	}
 	slices.Sort(out)
 	return out

@@ -6,10 +6,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meshctl/meshctl/charts"
 	"github.com/meshctl/meshctl/internal/bundle"
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/images"
+	"github.com/meshctl/meshctl/profiles"
 	bookinfo "github.com/meshctl/meshctl/samples/bookinfo"
 )
 
@@ -25,9 +27,10 @@ func newCreateCmd(e *env.Env) *cobra.Command {
 	o := &createOptions{Env: e}
 	cmd := &cobra.Command{
 		Use:   "create",
-		Short: "Put images and sample manifests into one file",
-		Long: `Makes one file with the images, what they are made of, and the sample's manifests.
-Every file in it is listed with its sha256, which load checks before it uses
+		Short: "Put images, charts and sample manifests into one file",
+		Long: `Makes one file with the images, what they are made of, the Helm charts and profiles of
+the installation, and the sample's manifests. meshctl itself has charts and profiles
+within; they are there for Helm, and for whoever wants to read or change them. Every file in it is listed with its sha256, which load checks before it uses
 anything; the sha256 of the bundle itself is printed.
 
 The images are made of this very meshctl, unless --programs or --images say what to
@@ -73,7 +76,7 @@ func (o *createOptions) run() error {
 	} else if _, err := images.Archives(folder); err != nil {
 		return err
 	}
-	trees := map[string]fs.FS{"images": os.DirFS(folder), "samples": bookinfo.FS()}
+	trees := map[string]fs.FS{"images": os.DirFS(folder), "charts": charts.Files, "profiles": profiles.FS(), "samples": bookinfo.FS()}
 	digest, err := bundle.Create(o.Output, bundle.Info{Version: r.Version, Created: r.Created}, trees)
 	if err != nil {
 		return exit.Failuref("cannot make the bundle %s", o.Output).Because(err)

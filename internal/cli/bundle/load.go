@@ -34,7 +34,8 @@ func newLoadCmd(e *env.Env) *cobra.Command {
 against --digest, if given: nothing is used of a bundle that is not whole.`,
 		Example: `  meshctl bundle load mesh-bundle.tar.gz --registry registry.internal/mesh
   meshctl bundle load mesh-bundle.tar.gz --containerd
-  meshctl bundle load mesh-bundle.tar.gz --unpack mesh --digest sha256:…`,
+  meshctl bundle load mesh-bundle.tar.gz --unpack mesh --digest sha256:…
+  meshctl install --set hub=registry.internal/mesh -y   # with the images that were loaded there`,
 		Args: env.Args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args[0]) },
 	}

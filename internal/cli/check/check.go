@@ -140,7 +140,11 @@ func (o *Options) text(all []install.Category) {
 				mark, style = "×", stdio.Red
 			case install.Success:
 			}
-			io.Printf("%s %s\n", io.OutPaint(style, mark), k.Description)
+			code := ""
+			if k.Code != "" {
+				code = " [" + k.Code + "]" // meshctl explain tells more
+			}
+			io.Printf("%s %s%s\n", io.OutPaint(style, mark), k.Description, code)
 			if k.Error != "" {
 				io.Printf("    %s\n", strings.ReplaceAll(k.Error, "\n", "\n      "))
 			}
