@@ -128,7 +128,7 @@ func (o *Options) open(ctx context.Context, p page) error {
 	}
 	o.Env.IO.Printf("%s\n", url)
 	if o.Browser {
-		o.browse(url)
+		o.browse(ctx, url)
 	}
 	o.Env.IO.Sayf("Ctrl-C ends it\n")
 	return serve(ctx)
@@ -182,7 +182,7 @@ func (o *Options) preferred() []string {
 }
 
 // browse opens a browser; where there is none, the URL has been printed.
-func (o *Options) browse(url string) {
+func (o *Options) browse(ctx context.Context, url string) {
 	program := map[string]string{"darwin": "open", "windows": "explorer"}[runtime.GOOS]
 	if program == "" {
 		program = "xdg-open"
@@ -192,7 +192,7 @@ func (o *Options) browse(url string) {
 		o.Env.IO.Sayf("there is no %s to open a browser with: open the address by hand\n", program)
 		return
 	}
-	cmd := exec.Command(path, url) //nolint:gosec // the user's own browser, and an address of this machine
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), path, url) // the browser outlives this
 	if err := cmd.Start(); err != nil {
 		o.Env.IO.Sayf("cannot open a browser: %v\n", err)
 		return

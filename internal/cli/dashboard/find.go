@@ -54,14 +54,14 @@ func toPod(m *env.Mesh, p api.Pod, port int) way {
 	return way{to: p.Name + "." + p.Namespace, dial: func(ctx context.Context) (net.Conn, error) { return m.Dial(ctx, id, address) }}
 }
 
-// notInstalled marks the error that says that there is none.
-type notInstalled struct{ err *exit.Error }
+// notInstalledError marks the error that says that there is none.
+type notInstalledError struct{ err *exit.Error }
 
-func (n notInstalled) Error() string { return n.err.Error() }
-func (n notInstalled) Unwrap() error { return n.err }
+func (n notInstalledError) Error() string { return n.err.Error() }
+func (n notInstalledError) Unwrap() error { return n.err }
 
 func missing(err error) bool {
-	var n notInstalled
+	var n notInstalledError
 	return errors.As(err, &n)
 }
 
@@ -131,7 +131,7 @@ func findTool(ctx context.Context, m *env.Mesh, t tool, preferred []string) (way
 		return way{}, exit.New(exit.Unreachable, "%s is there, but no pod of it is ready", t.name).
 			Because(errors.New(waiting[0])).Try("kubectl describe pod -n %s", namespaceOf(waiting[0]))
 	}
-	return way{}, notInstalled{exit.Failuref("%s is not installed in %s", t.name, m.Where()).
+	return way{}, notInstalledError{exit.Failuref("%s is not installed in %s", t.name, m.Where()).
 		Because(errors.New("no namespace has a Service or a pod of that name or label")).
 		Try("kubectl apply -f samples/addons/%s.yaml", t.name).
 		Try("meshctl dashboard controlplane, for what the control plane itself shows")}

@@ -38,7 +38,7 @@ func (o *Options) listen(ctx context.Context, p page, wanted int) (url string, s
 	if err != nil {
 		return "", nil, exit.Failuref("cannot listen on %s", hostPort(o.Address, wanted)).Because(err).Try("choose another with --port, or leave it out")
 	}
-	port := ln.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // it was asked for
+	port := ln.Addr().(*net.TCPAddr).Port
 	url = "http://" + hostPort(o.Address, port) + p.path
 	if to.handler != nil {
 		return url, func(ctx context.Context) error { return serveHandler(ctx, ln, to.handler) }, nil
@@ -51,11 +51,10 @@ func serveHandler(ctx context.Context, ln net.Listener, h http.Handler) error {
 	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()
-	err := s.Serve(ln)
-	if ctx.Err() != nil {
-		return nil //nolint:nilerr // it was ended
+	if err := s.Serve(ln); ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // relay leads connections to a pod, and to another one when it goes.
@@ -74,10 +73,10 @@ func (r *relay) serve(ctx context.Context, ln net.Listener) error {
 	defer open.Wait()
 	for {
 		c, err := ln.Accept()
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it was ended
-		}
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
 			return err
 		}
 		open.Go(func() { r.carry(ctx, c) })
