@@ -65,10 +65,11 @@ func (s Settings) Node() (*corev3.Node, error) {
 	if err := md.UnmarshalJSON(b); err != nil {
 		return nil, fmt.Errorf("encode node metadata: %w", err)
 	}
-	return &corev3.Node{
-		Id: s.NodeID(), Cluster: s.Peer().CanonicalName + "." + s.Namespace, Metadata: md,
-		UserAgentName: "meshproxy", UserAgentVersionType: &corev3.Node_UserAgentVersion{UserAgentVersion: s.Version},
-	}, nil
+	n := &corev3.Node{Id: s.NodeID(), Cluster: s.Peer().CanonicalName + "." + s.Namespace, Metadata: md}
+	if s.DataPlane != planeEnvoy { // which says itself what it is
+		n.UserAgentName, n.UserAgentVersionType = "meshproxy", &corev3.Node_UserAgentVersion{UserAgentVersion: s.Version}
+	}
+	return n, nil
 }
 
 // loopbackSource is the workload's own address where it shares the machine's

@@ -21,8 +21,8 @@ import (
 // both data planes in one mesh.
 func TestEnvoy(t *testing.T) {
 	envoy := stockenvoy.Find(t)
-	// Certificates of seconds, so that they are renewed all along.
-	m := up(t, unique("envoy"), samples, "--dataplane", "envoy", "--envoy", envoy, "--http-port", "8480", "--cert-ttl", "12s")
+	// Short-lived, so that they are renewed all along; long enough for the outage below.
+	m := up(t, unique("envoy"), samples, "--dataplane", "envoy", "--envoy", envoy, "--http-port", "8480", "--cert-ttl", "30s")
 	m.envoy = true
 	for _, step := range []struct {
 		name string
