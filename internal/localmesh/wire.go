@@ -46,6 +46,10 @@ type Extra struct {
 	// CA is a folder with ca-cert.pem, ca-key.pem and, if needed, root-cert.pem and
 	// cert-chain.pem; empty: a root of the mesh's own.
 	CA string `json:"ca,omitempty"`
+	// Consul is the address of a Consul agent, as this machine reaches it, whose
+	// services are in the mesh; empty: none. ConsulToken is a file with its ACL token.
+	Consul      string `json:"consul,omitempty"`
+	ConsulToken string `json:"consulToken,omitempty"`
 	// NoIngress leaves the ingress gateway out.
 	NoIngress bool `json:"noIngress,omitempty"`
 }
@@ -88,6 +92,7 @@ type daemon struct {
 	objects *objects
 	api     *static.Source
 	files   source.Source // nil without paths
+	consul  source.Source // nil without an address
 	builtin []*resource.Object
 	started time.Time
 	ports   *ports
@@ -110,6 +115,12 @@ func newDaemon(env *local.NodeEnv, extra Extra) (*daemon, error) {
 	sources := []string{sourceAPI, sourceBuiltin, sourceRuntime}
 	if d.files != nil {
 		sources = append(sources, d.files.Name())
+	}
+	if d.consul, err = consulSource(env, extra); err != nil {
+		return nil, err
+	}
+	if d.consul != nil {
+		sources = append(sources, d.consul.Name())
 	}
 	config := resource.DefaultMeshConfig()
 	config.AccessLogFile = "/dev/stdout" // one machine: whoever runs a mesh here wants to see requests
@@ -209,6 +220,9 @@ func (d *daemon) run(ctx context.Context) error {
 	start(func(ctx context.Context) error { return d.api.Run(ctx, d.objects) })
 	if d.files != nil {
 		start(func(ctx context.Context) error { return d.files.Run(ctx, d.objects) })
+	}
+	if d.consul != nil {
+		start(func(ctx context.Context) error { return d.consul.Run(ctx, d.objects) })
 	}
 	var err error
 	for range running {

@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/meshctl/meshctl/internal/controlplane/register"
+	"github.com/meshctl/meshctl/internal/resource/source/consul"
 	"github.com/meshctl/meshctl/internal/resource/source/kube"
 )
 
@@ -47,6 +48,7 @@ type discovery struct {
 	metadata metadata.Interface
 	core     *Core
 	source   *kube.Source
+	consul   *consul.Source // may be nil
 
 	atStart   *meshv1.MeshConfig
 	native    bool // the cluster knows native sidecars
@@ -82,6 +84,9 @@ func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) err
 		ConfigMaps: []string{o.revisioned(meshConfigMap), o.revisioned(injectorConfigMap)},
 		Followed:   d.gateways.followed,
 	}); err != nil {
+		return err
+	}
+	if d.consul, err = o.consul.source(log); err != nil {
 		return err
 	}
 	set, err := d.settings(ctx, log)
@@ -152,6 +157,9 @@ func (d *discovery) run(ctx context.Context) error {
 	}
 	defer stop()
 	start(work, func(ctx context.Context) error { return d.source.Run(ctx, d.injection) })
+	if d.consul != nil {
+		start(work, func(ctx context.Context) error { return d.consul.Run(ctx, d.core.ControlPlane.Sink()) })
+	}
 	d.write(func(lease string, work func(context.Context)) {
 		e := elections{client: d.client, namespace: d.o.namespace, identity: d.o.pod, log: d.log}
 		start(writing, func(ctx context.Context) error { return e.lead(ctx, lease, work) })

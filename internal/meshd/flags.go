@@ -21,7 +21,8 @@ type discoveryOptions struct {
 	pod                                      string // this replica's name
 	// drain is how long the process still answers after it was told to end: clients
 	// are sent here until everybody knows that it is not ready.
-	drain time.Duration
+	drain  time.Duration
+	consul consulOptions
 	// grace is how long the entry of a machine that has left stays.
 	grace time.Duration
 }
@@ -53,6 +54,7 @@ func parseDiscovery(args []string, stderr io.Writer, getenv func(string) string)
 	fs.StringVar(&o.plain, "plaintext-address", "127.0.0.1:15010", "`address` of xDS in clear text, for clients on loopback; empty: none")
 	fs.StringVar(&o.webhook, "webhook-address", ":15017", "`address` of the webhooks over TLS; empty: none")
 	fs.StringVar(&o.monitoring, "monitoring-address", ":15014", "`address` of metrics, version and readiness")
+	o.consul.flags(fs)
 	fs.DurationVar(&o.grace, "machine-grace", register.DefaultGrace, "how long the WorkloadEntry of a machine that registered itself stays after it has left")
 	fs.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&o.logFormat, "log-format", "text", "text or json")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/controlplane/register"
 	"github.com/meshctl/meshctl/internal/resource"
+	"github.com/meshctl/meshctl/internal/resource/source"
 	"github.com/meshctl/meshctl/internal/resource/source/file"
 )
 
@@ -23,6 +24,7 @@ type options struct {
 	secure, plain, at string
 	ca, trustDomain   string
 	meshConfig        string
+	consul            consulOptions
 	debug             bool
 }
 
@@ -47,6 +49,7 @@ func Main(args []string, stderr io.Writer, getenv func(string) string) int {
 	fs.StringVar(&o.ca, "ca", "", "`folder` with ca-cert.pem and ca-key.pem; empty: a new self-signed root")
 	fs.StringVar(&o.trustDomain, "trust-domain", "cluster.local", "trust `domain`")
 	fs.StringVar(&o.meshConfig, "mesh-config", "", "MeshConfig `file`")
+	o.consul.flags(fs)
 	fs.BoolVar(&o.debug, "debug", false, "log more")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -54,7 +57,7 @@ func Main(args []string, stderr io.Writer, getenv func(string) string) int {
 		}
 		return 64
 	}
-	if fs.NArg() > 0 || len(o.files) == 0 {
+	if fs.NArg() > 0 || len(o.files) == 0 && o.consul.address == "" {
 		_, _ = fmt.Fprintln(stderr, "error: meshd needs resources\ntry:   meshd --files FOLDER\n       meshd discovery, in a cluster or with --kubeconfig FILE")
 		return 64
 	}
@@ -73,15 +76,29 @@ func run(ctx context.Context, o options, stderr io.Writer) error {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	src, err := file.New(file.Options{Paths: o.files, Recursive: true, Log: log})
+	var sources []source.Source
+	if len(o.files) > 0 {
+		src, err := file.New(file.Options{Paths: o.files, Recursive: true, Log: log})
+		if err != nil {
+			return err
+		}
+		sources = append(sources, src)
+	}
+	registry, err := o.consul.source(log)
 	if err != nil {
 		return err
+	}
+	if registry != nil {
+		sources = append(sources, registry)
 	}
 	ca, err := FolderCA(o.ca)
 	if err != nil {
 		return err
 	}
-	set := Settings{CA: ca, TrustDomain: o.trustDomain, Sources: []string{src.Name()}, Logger: log}
+	set := Settings{CA: ca, TrustDomain: o.trustDomain, Logger: log}
+	for _, src := range sources {
+		set.Sources = append(set.Sources, src.Name())
+	}
 	if o.meshConfig != "" {
 		b, err := os.ReadFile(o.meshConfig)
 		if err != nil {
@@ -102,9 +119,11 @@ func run(ctx context.Context, o options, stderr io.Writer) error {
 		return err
 	}
 	c.RegisterMachines(register.Options{Store: register.NewMemory("machines", c.ControlPlane.Sink()), Instance: "meshd"})
-	errs := make(chan error, 2)
+	errs := make(chan error, 1+len(sources))
 	go func() { errs <- c.Run(ctx) }()
-	go func() { errs <- src.Run(ctx, c.ControlPlane.Sink()) }()
+	for _, src := range sources {
+		go func() { errs <- src.Run(ctx, c.ControlPlane.Sink()) }()
+	}
 	select {
 	case <-c.Ready():
 	case err := <-errs:
@@ -128,5 +147,8 @@ func run(ctx context.Context, o options, stderr io.Writer) error {
 	}
 	err = <-errs
 	cancel()
-	return errors.Join(err, <-errs)
+	for range sources {
+		err = errors.Join(err, <-errs)
+	}
+	return err
 }

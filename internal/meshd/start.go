@@ -31,6 +31,9 @@ func (d *discovery) settings(ctx context.Context, log *slog.Logger) (Settings, e
 		Sources: []string{d.source.Name()}, Logger: log,
 		Tokens: newTokenReviewer(d.client.AuthenticationV1().TokenReviews(), time.Now),
 	}
+	if d.consul != nil {
+		set.Sources = append(set.Sources, d.consul.Name())
+	}
 	err := d.insist(ctx, "read the mesh config", func(ctx context.Context) (err error) {
 		set.MeshConfig, err = d.meshConfig(ctx)
 		return err

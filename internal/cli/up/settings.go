@@ -16,6 +16,7 @@ import (
 	"github.com/meshctl/meshctl/internal/local"
 	"github.com/meshctl/meshctl/internal/local/runtime"
 	"github.com/meshctl/meshctl/internal/localmesh"
+	"github.com/meshctl/meshctl/internal/resource/source/consul"
 	"github.com/meshctl/meshctl/samples/bookinfo"
 )
 
@@ -35,6 +36,16 @@ func (o *Options) settings() (local.Settings, error) {
 		return local.Settings{}, err
 	}
 	extra.Paths = paths
+	if extra.Consul = o.Consul; extra.Consul != "" {
+		if _, err := consul.New(consul.Options{Address: extra.Consul}); err != nil {
+			return local.Settings{}, exit.Usagef("--consul: %v", err)
+		}
+	}
+	if o.ConsulAuth != "" {
+		if extra.ConsulToken, err = filepath.Abs(o.ConsulAuth); err != nil {
+			return local.Settings{}, fmt.Errorf("find file %s: %w", o.ConsulAuth, err)
+		}
+	}
 	if o.CA != "" {
 		if extra.CA, err = filepath.Abs(o.CA); err != nil {
 			return local.Settings{}, fmt.Errorf("find folder %s: %w", o.CA, err)
