@@ -222,7 +222,7 @@ func hostOptions(s Settings, rep *reporter, log *slog.Logger) bridge.HostOptions
 	}
 	builds := newBuilds(log)
 	return bridge.HostOptions{
-		Outside: !s.Closed, DNSServers: servers, Log: log.With("component", "bridge"),
+		Outside: !s.Closed, Named: s.Reach, DNSServers: servers, Log: log.With("component", "bridge"),
 		Calls: map[string]func(context.Context, []byte) ([]byte, error){
 			callStarted: func(context.Context, []byte) ([]byte, error) {
 				rep.send(report{OK: true})

@@ -3,6 +3,7 @@ package local
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -21,6 +22,9 @@ type Settings struct {
 	Publish runtime.Publishing `json:"publish"`
 	// Closed keeps pods from reaching addresses outside of the mesh.
 	Closed bool `json:"closed,omitempty"`
+	// Reach are addresses of this machine's network that the control plane may reach,
+	// also when the mesh is closed.
+	Reach []netip.AddrPort `json:"reach,omitempty"`
 	// Settle is how long an ending pod still serves while others learn that it
 	// goes; 0 is half a second.
 	Settle time.Duration `json:"settle,omitempty"`

@@ -36,10 +36,16 @@ func (o *Options) settings() (local.Settings, error) {
 		return local.Settings{}, err
 	}
 	extra.Paths = paths
+	var reach []netip.AddrPort
 	if extra.Consul = o.Consul; extra.Consul != "" {
 		if _, err := consul.New(consul.Options{Address: extra.Consul}); err != nil {
 			return local.Settings{}, exit.Usagef("--consul: %v", err)
 		}
+		a, err := localmesh.ConsulAddress(extra.Consul)
+		if err != nil {
+			return local.Settings{}, exit.Usagef("--consul: %v", err)
+		}
+		reach = append(reach, a)
 	}
 	if o.ConsulAuth != "" {
 		if extra.ConsulToken, err = filepath.Abs(o.ConsulAuth); err != nil {
@@ -63,7 +69,7 @@ func (o *Options) settings() (local.Settings, error) {
 		return local.Settings{}, fmt.Errorf("encode settings: %w", err)
 	}
 	return local.Settings{
-		Name: o.Name, Folder: folder, Publish: publish, Closed: o.Closed, Network: o.network(), Extra: raw, LogLevel: o.LogLevel,
+		Name: o.Name, Folder: folder, Publish: publish, Closed: o.Closed, Reach: reach, Network: o.network(), Extra: raw, LogLevel: o.LogLevel,
 	}, nil
 }
 

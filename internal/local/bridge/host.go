@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -30,7 +31,11 @@ type Listen struct {
 
 // HostOptions says what the host does for the node.
 type HostOptions struct {
-	Outside    bool // whether pods may reach outside addresses
+	Outside bool // whether pods may reach outside addresses
+	// Named are addresses that the node may reach besides, loopback too: whoever
+	// started the mesh named them for the control plane. A pod's own loopback is
+	// another, so that no pod can ask for one of these.
+	Named      []netip.AddrPort
 	DNSServers []netip.AddrPort
 	// Calls are functions the node may have run here, by name. They may take long.
 	Calls map[string]func(ctx context.Context, in []byte) ([]byte, error)
@@ -137,14 +142,15 @@ func (h *Host) dial(ctx context.Context, m message) {
 }
 
 func (h *Host) dialOutside(ctx context.Context, target string) (*net.TCPConn, error) {
-	if !h.opts.Outside {
-		return nil, errors.New("this mesh was started without access to outside addresses")
-	}
 	ap, err := netip.ParseAddrPort(target)
 	if err != nil {
 		return nil, fmt.Errorf("dial outside: %w", err)
 	}
-	if a := ap.Addr().Unmap(); a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() || a.IsLinkLocalUnicast() {
+	named := slices.Contains(h.opts.Named, ap)
+	if !h.opts.Outside && !named {
+		return nil, errors.New("this mesh was started without access to outside addresses")
+	}
+	if a := ap.Addr().Unmap(); !named && (a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() || a.IsLinkLocalUnicast()) {
 		// Services that listen on localhost only rely on not being reachable.
 		return nil, fmt.Errorf("dial outside: %s is not an outside address", ap)
 	}
