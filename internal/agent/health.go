@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -95,7 +96,7 @@ func (h *HealthCheck) prober(self []netip.Addr) func(context.Context) error {
 		return func(ctx context.Context) error { return p.succeeds(ctx, client, host) }
 	case h.TCPSocket != nil:
 		d, host := to(h.TCPSocket.Host)
-		address := net.JoinHostPort(host, fmt.Sprint(h.TCPSocket.Port))
+		address := net.JoinHostPort(host, strconv.Itoa(int(h.TCPSocket.Port)))
 		return func(ctx context.Context) error {
 			c, err := d.DialContext(ctx, "tcp", address)
 			if err != nil {
@@ -126,7 +127,7 @@ func (h *HTTPProbe) succeeds(ctx context.Context, client *http.Client, host stri
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode >= 200 && resp.StatusCode < 400 {
+	if resp.StatusCode >= http.StatusOK && resp.StatusCode < http.StatusBadRequest {
 		return nil
 	}
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, maxSaid))

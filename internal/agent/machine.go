@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -57,7 +58,7 @@ func (l *loader) machine(dir string) {
 		"MESH_TOKEN_FILE": filepath.Join(dir, machine.FileToken), "MESH_ROOT_CERT_FILE": filepath.Join(dir, machine.FileRoot),
 	}
 	if os.Geteuid() != int(capture.DefaultProxyID) { // whose traffic capture lets pass
-		defaults["MESH_SO_MARK"] = fmt.Sprint(capture.DefaultProxyID)
+		defaults["MESH_SO_MARK"] = strconv.Itoa(int(capture.DefaultProxyID))
 	}
 	outer := l.getenv
 	l.getenv = func(k string) string {

@@ -11,6 +11,7 @@ package machine
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -84,7 +85,7 @@ func unquote(v string) (string, error) {
 			v = v[end+2:]
 		case '\\':
 			if len(v) < 2 {
-				return "", fmt.Errorf("nothing follows the backslash")
+				return "", errors.New("nothing follows the backslash")
 			}
 			b.WriteByte(v[1])
 			v = v[2:]

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -162,7 +163,7 @@ exec meshproxy proxy sidecar --config %[2]s`, programs, files))
 	const page = "/productpage?u=normal"
 	stars := func() (bool, string) {
 		a := m.get(t, page)
-		return a.code == 200 && !strings.Contains(a.body, "Ratings service is currently unavailable"), fmt.Sprint(a.code)
+		return a.code == http.StatusOK && !strings.Contains(a.body, "Ratings service is currently unavailable"), fmt.Sprint(a.code)
 	}
 	reached := func(name string) func() (bool, string) {
 		return func() (bool, string) {

@@ -114,8 +114,8 @@ func TestFilesOfAMachine(t *testing.T) {
 func TestWhatAClusterMayLack(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		break_ func(*kubetest.API, *ConfigureOptions)
-		says   []string
+		spoil func(*kubetest.API, *ConfigureOptions)
+		says  []string
 	}{
 		"group": {func(_ *kubetest.API, o *ConfigureOptions) { o.Name = "rating" }, []string{"no WorkloadGroup shop/rating", "did you mean: --name ratings?"}},
 		"root certificate": {
@@ -136,7 +136,7 @@ func TestWhatAClusterMayLack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			api, o, _ := cluster(t)
-			c.break_(api, o)
+			c.spoil(api, o)
 			err := Configure(t.Context(), o)
 			var e *exit.Error
 			var k *kube.Error

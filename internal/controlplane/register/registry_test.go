@@ -131,7 +131,10 @@ func join(t testing.TB, r *register.Registry, p *mesh.Proxy) *register.Member {
 }
 
 // settle lets time pass, and everything that is due happen.
-func settle(d time.Duration) { time.Sleep(d); synctest.Wait() }
+func settle(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
 
 func want(t testing.TB, what, got, want string) {
 	t.Helper()

@@ -175,8 +175,8 @@ func agent(t *testing.T) (address string) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for time.Now().Before(deadline) {
-		if code, body := call(t, http.MethodGet, address+"/v1/status/leader", ""); code == 200 && len(body) > 4 {
-			if code, _ := call(t, http.MethodGet, address+"/v1/catalog/services", ""); code == 200 {
+		if code, body := call(t, http.MethodGet, address+"/v1/status/leader", ""); code == http.StatusOK && len(body) > 4 {
+			if code, _ := call(t, http.MethodGet, address+"/v1/catalog/services", ""); code == http.StatusOK {
 				return address
 			}
 		}
@@ -195,7 +195,7 @@ func call(t *testing.T, method, url, body string) (int, string) {
 		t.Fatal(err)
 	}
 	req.Header.Set("X-Consul-Token", token)
-	resp, err := http.DefaultClient.Do(req) //nolint:forbidigo // a test's own question
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, err.Error()
 	}
@@ -209,7 +209,7 @@ func call(t *testing.T, method, url, body string) (int, string) {
 
 func put(t *testing.T, url, body string) {
 	t.Helper()
-	if code, text := call(t, http.MethodPut, url, body); code != 200 {
+	if code, text := call(t, http.MethodPut, url, body); code != http.StatusOK {
 		t.Fatalf("PUT %s: %d %s", url, code, text)
 	}
 }
@@ -258,7 +258,11 @@ func TestAgentIsAway(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	answer := func(http.ResponseWriter) {}
-	set := func(f func(http.ResponseWriter)) { mu.Lock(); answer = f; mu.Unlock() }
+	set := func(f func(http.ResponseWriter)) {
+		mu.Lock()
+		defer mu.Unlock()
+		answer = f
+	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		f := answer
@@ -287,25 +291,25 @@ func TestAgentIsAway(t *testing.T) {
 			_, _ = w.Write([]byte(body))
 		}
 	}
-	set(says(500, "", "No cluster leader"))
+	set(says(http.StatusInternalServerError, "", "No cluster leader"))
 	s := follow(t, consul.Options{Address: server.URL, First: 10 * time.Millisecond})
 	s.until(t, "an empty mesh with the reason", func() bool { return s.applied == 1 && strings.Contains(s.finding(), "No cluster leader") })
-	set(says(403, "", "rpc error"))
+	set(says(http.StatusForbidden, "", "rpc error"))
 	s.until(t, "the reason", func() bool { return strings.Contains(s.finding(), "gives no right") })
-	set(says(200, "", "{}"))
+	set(says(http.StatusOK, "", "{}"))
 	s.until(t, "the reason", func() bool { return strings.Contains(s.finding(), "no Consul agent") })
-	set(says(200, "5", "nonsense"))
+	set(says(http.StatusOK, "5", "nonsense"))
 	s.until(t, "the reason", func() bool { return strings.Contains(s.finding(), "decode") })
-	set(says(200, "5", `{"a":[],"b c":[]}`))
+	set(says(http.StatusOK, "5", `{"a":[],"b c":[]}`))
 	s.until(t, "what it has, but for what DNS does not allow", func() bool {
 		return strings.Contains(s.print(), "a.service.consul:80/ -> 10.0.0.9:80") && strings.Contains(s.finding(), `"b c"`)
 	})
-	set(says(500, "", "away"))
+	set(says(http.StatusInternalServerError, "", "away"))
 	s.until(t, "the reason", func() bool { return strings.Contains(s.finding(), "away") })
 	if !strings.Contains(s.print(), "10.0.0.9") {
 		t.Error("what was read before is gone")
 	}
-	set(says(200, "3", `{}`)) // begun anew: the index is lower
+	set(says(http.StatusOK, "3", `{}`)) // begun anew: the index is lower
 	s.until(t, "the end of it", func() bool { return s.print() == "" && s.finding() == "" })
 }
 
