@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -171,16 +172,28 @@ func TestOutsideIsOnlyOutside(t *testing.T) {
 	}
 }
 
+// onePort listens on one number for both, which may be taken for the second one.
+func onePort(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for {
+		udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tcp, err := net.Listen("tcp", udp.LocalAddr().String())
+		if err == nil {
+			return udp, tcp
+		}
+		udp.Close()
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestDNSGoesToTheHostsServers(t *testing.T) {
 	question := append([]byte{0x12, 0x34, 1, 0}, make([]byte, 8)...)
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tcp, err := net.Listen("tcp", udp.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	udp, tcp := onePort(t)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
