@@ -184,7 +184,7 @@ func (w *healthWatch) run(ctx context.Context) error {
 			return ctx.Err()
 		case err == nil:
 			successes, failures = successes+1, 0
-			if successes >= good && !(known && healthy) {
+			if successes >= good && (!known || !healthy) {
 				known, healthy = true, true
 				w.log.InfoContext(ctx, "the workload is healthy")
 				w.report(true, "")

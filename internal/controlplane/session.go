@@ -54,7 +54,7 @@ func (s *sessions) register(ctx context.Context, proxy *mesh.Proxy, peer xdsserv
 	if err != nil {
 		s.cp.log.WarnContext(ctx, "refused to register a machine", "proxy", proxy.ID, "peer", peer.Addr, "err", err)
 		code := codes.Unavailable
-		var refused register.Refused
+		var refused register.RefusedError
 		if errors.As(err, &refused) {
 			code = codes.PermissionDenied
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -379,7 +380,7 @@ func (g *gateways) inputs(gw *gwv1.Gateway, class *gwv1.GatewayClass) (provision
 		case *gwv1.ListenerSet:
 			if parentOf(spec) == gw.Namespace+"/"+gw.Name {
 				for _, l := range spec.Spec.Listeners {
-					in.Ports = append(in.Ports, provision.Port{Name: string(l.Name), Number: int32(l.Port), Protocol: l.Protocol}) //nolint:gosec // the API server bounds it
+					in.Ports = append(in.Ports, provision.Port{Name: string(l.Name), Number: l.Port, Protocol: l.Protocol})
 				}
 			}
 		}
@@ -488,7 +489,7 @@ func (g *gateways) made(store cache.Store, key string) (metav1.Object, bool) {
 func fingerprint(m metav1.Object) uint64 {
 	version := m.GetResourceVersion()
 	if m.GetGeneration() > 0 {
-		version = fmt.Sprint(m.GetGeneration())
+		version = strconv.FormatInt(m.GetGeneration(), 10)
 	}
 	b, err := json.Marshal([]any{m.GetUID(), version, m.GetLabels(), m.GetOwnerReferences()})
 	if err != nil {

@@ -94,7 +94,7 @@ func (in *injection) put(o *resource.Object) {
 			if in.known() != nil {
 				effect = "nothing is injected until they are mended"
 			}
-			in.log.Error("the values of injection are broken: "+effect, "config_map", o.Key.Name, "err", err)
+			in.log.Error("the values of injection are broken", "effect", effect, "config_map", o.Key.Name, "err", err)
 			return
 		}
 		in.values.Store(&v)

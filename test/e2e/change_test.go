@@ -109,8 +109,11 @@ spec:
 func testReplay(t *testing.T, m *mesh) {
 	type request struct{ workload, method, path string }
 	requests := []request{
-		{"productpage-v1", "GET", "/one"}, {"productpage-v1", "GET", "/two"}, {"productpage-v1", "POST", "/one"},
-		{"reviews-v1", "GET", "/one"}, {"details-v1", "GET", "/health"},
+		{"productpage-v1", "GET", "/one"},
+		{"productpage-v1", "GET", "/two"},
+		{"productpage-v1", "POST", "/one"},
+		{"reviews-v1", "GET", "/one"},
+		{"details-v1", "GET", "/health"},
 	}
 	address := fmt.Sprintf("%s:9080", m.service(t, "ratings").ClusterIP)
 	send := func() map[request]bool {

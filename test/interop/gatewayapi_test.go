@@ -278,7 +278,7 @@ func (e *edge) check(t *testing.T) {
 		const n = 400
 		for range n {
 			resp, seen := get(t, "", "a.example.com", "/split", nil)
-			got[cmp.Or(seen.Backend, fmt.Sprint(resp.StatusCode))]++
+			got[cmp.Or(seen.Backend, strconv.Itoa(resp.StatusCode))]++
 		}
 		for who, want := range map[string]int{"one": n / 2, "two": n / 4, "500": n / 4} {
 			if d := got[who] - want; d < -60 || d > 60 { // six standard deviations

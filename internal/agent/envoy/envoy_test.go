@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -271,11 +272,7 @@ func start(t *testing.T, program string) *bed {
 	b.names = func() map[string]nametable.Table {
 		mu.Lock()
 		defer mu.Unlock()
-		out := map[string]nametable.Table{}
-		for k, v := range all {
-			out[k] = v
-		}
-		return out
+		return maps.Clone(all)
 	}
 	b.control.set(t, "hello", hello(t, b.hello))
 	b.control.set(t, "nowhere", &clusterv3.Cluster{Name: "nowhere", ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}})
@@ -288,9 +285,7 @@ func start(t *testing.T, program string) *bed {
 		Names: func(set map[string]nametable.Table, _ []string) {
 			mu.Lock()
 			defer mu.Unlock()
-			for k, v := range set {
-				all[k] = v
-			}
+			maps.Copy(all, set)
 		},
 		Logger: slog.New(slog.NewTextHandler(b.log, nil)), MinRestart: time.Millisecond,
 	})

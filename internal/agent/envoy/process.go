@@ -160,10 +160,10 @@ func logLine(log *slog.Logger, line string, ending bool) {
 		level = slog.LevelDebug
 	}
 	if name == "" {
-		log.Log(context.Background(), level, text)
+		log.Log(context.Background(), level, text) //nolint:sloglint // the words are Envoy's
 		return
 	}
-	log.Log(context.Background(), level, text, "logger", name)
+	log.Log(context.Background(), level, text, "logger", name) //nolint:sloglint // the words are Envoy's
 }
 
 // levels are Envoy's words for them.

@@ -144,7 +144,7 @@ func Objects(gw *gwv1.Gateway, in Inputs) ([]Object, error) {
 func ports(gw *gwv1.Gateway, more []Port) []Port {
 	all := make([]Port, 0, len(gw.Spec.Listeners)+len(more))
 	for _, l := range gw.Spec.Listeners {
-		all = append(all, Port{string(l.Name), int32(l.Port), l.Protocol}) //nolint:gosec // the API server bounds it
+		all = append(all, Port{string(l.Name), l.Port, l.Protocol})
 	}
 	all = append(all, more...)
 	all = slices.DeleteFunc(all, func(p Port) bool { return p.Number == statusPort || p.Protocol == gwv1.UDPProtocolType })

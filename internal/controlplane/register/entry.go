@@ -115,11 +115,11 @@ func checkGroup(m Mesh, p *mesh.Proxy) (*resource.Object, *networking.WorkloadGr
 	return o, g, checkAddress(p.IPs[0])
 }
 
-// Refused says why a machine may not register. Anything else that goes wrong may be
+// RefusedError says why a machine may not register. Anything else that goes wrong may be
 // over when it tries again.
-type Refused string
+type RefusedError string
 
 // Error implements error.
-func (r Refused) Error() string { return string(r) }
+func (r RefusedError) Error() string { return string(r) }
 
-func refusef(format string, args ...any) error { return Refused(fmt.Sprintf(format, args...)) }
+func refusef(format string, args ...any) error { return RefusedError(fmt.Sprintf(format, args...)) }

@@ -230,7 +230,8 @@ func (r *Registry) write(ctx context.Context, key machine) error {
 func (r *Registry) disconnect(ctx context.Context, key machine) error {
 	for range attempts {
 		old, err := r.o.Store.Get(ctx, key.namespace, key.name)
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		deleted := errors.Is(err, ErrNotFound)
+		if err != nil && !deleted {
 			return err
 		}
 		r.mu.Lock()
@@ -239,7 +240,7 @@ func (r *Registry) disconnect(ctx context.Context, key machine) error {
 			r.mu.Unlock()
 			return nil
 		}
-		if err != nil || old.Annotations[AnnotationController] != r.o.Instance || old.Annotations[AnnotationDisconnected] != "" {
+		if deleted || old.Annotations[AnnotationController] != r.o.Instance || old.Annotations[AnnotationDisconnected] != "" {
 			delete(r.machines, key) // deleted, taken over, or marked already
 			r.mu.Unlock()
 			return nil

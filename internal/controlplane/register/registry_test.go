@@ -258,7 +258,7 @@ func TestRefusals(t *testing.T) {
 		p := vm("10.0.0.9")
 		edit(p)
 		_, err := r.Join(t.Context(), p)
-		var refused register.Refused
+		var refused register.RefusedError
 		if !errors.As(err, &refused) || !strings.Contains(err.Error(), says) {
 			t.Errorf("got %v, want a refusal with %q", err, says)
 		}

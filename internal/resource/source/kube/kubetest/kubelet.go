@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -150,7 +151,7 @@ func command(w http.ResponseWriter, r *http.Request, run func(stdin []byte) (str
 	if code != 0 {
 		status = Object{
 			"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NonZeroExitCode",
-			"details": Object{"causes": []Object{{"reason": "ExitCode", "message": fmt.Sprint(code)}}},
+			"details": Object{"causes": []Object{{"reason": "ExitCode", "message": strconv.Itoa(code)}}},
 		}
 	}
 	b, err := json.Marshal(status)
