@@ -97,6 +97,20 @@ func playNode() error {
 	out := report{}
 	out["pod to pod"] = get(ctx, a.Dial, "10.244.1.2:80")
 	out["node to pod"] = get(ctx, (&net.Dialer{}).DialContext, "10.244.1.2:80")
+	for i := range 2 { // the address of a pod that has just ended
+		c, err := testPod(s, network, fmt.Sprintf("c%d", i), "10.244.1.3")
+		if err != nil {
+			return err
+		}
+		if _, err := c.Start(node.Command{Path: self, Argv: []string{"server", "test-serve", ":80"}, Stdout: os.Stderr, Stderr: os.Stderr}); err != nil {
+			return err
+		}
+		out[fmt.Sprintf("address given out %d times", i+1)] = get(ctx, a.Dial, "10.244.1.3:80")
+		if err := c.KillAll(); err != nil {
+			return err
+		}
+		c.Close()
+	}
 	n := bridge.NewNode(link, func(ctx context.Context, _ string, conn net.Conn) {
 		up, err := net.Dial("tcp", "10.244.1.2:80")
 		if err != nil {
@@ -237,10 +251,12 @@ func testNode(t *testing.T) {
 		"deep", "top", "/etc/passwd", "a", "empty ok", "read only", caps, "NoNewPrivs:\t1", "",
 	}, "\n")
 	want := report{
-		"pod to pod":       "b hears 10.244.1.1",
-		"node to pod":      "b hears 10.244.0.1",
-		"outside loopback": "dial 127.0.0.1:1 outside of the mesh: dial outside: 127.0.0.1:1 is not an outside address",
-		"script":           script,
+		"pod to pod":                "b hears 10.244.1.1",
+		"node to pod":               "b hears 10.244.0.1",
+		"address given out 1 times": "c0 hears 10.244.1.1",
+		"address given out 2 times": "c1 hears 10.244.1.1",
+		"outside loopback":          "dial 127.0.0.1:1 outside of the mesh: dial outside: 127.0.0.1:1 is not an outside address",
+		"script":                    script,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("in the node (-want +got):\n%s", diff)

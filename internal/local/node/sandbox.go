@@ -126,7 +126,9 @@ func (s *Sandbox) connect() error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = linkName(s.cfg.Name, s.cfg.IP)
 	attrs.MasterIndex = bridge.Attrs().Index
-	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(s.ns.net.Fd())}
+	veth := &netlink.Veth{
+		LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(s.ns.net.Fd()), PeerHardwareAddr: hardwareAddress(s.cfg.IP),
+	}
 	if err := netlink.LinkAdd(veth); err != nil {
 		return fmt.Errorf("make interface pair: %w", err)
 	}
@@ -134,6 +136,14 @@ func (s *Sandbox) connect() error {
 		return err
 	}
 	return s.InNet(s.configureInterfaces)
+}
+
+// hardwareAddress is the same for every pod that gets an address: the node goes on
+// sending to the one that it knows for some ten seconds after the address went to
+// another pod.
+func hardwareAddress(ip netip.Addr) net.HardwareAddr {
+	v4 := ip.As4()
+	return append(net.HardwareAddr{0x0a, 0x58}, v4[:]...) // locally administered, as container network plugins have it
 }
 
 func (s *Sandbox) configureInterfaces() error {

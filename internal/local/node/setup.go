@@ -44,7 +44,9 @@ func Setup(n Network, hostname string) error {
 	if err := setUp("lo"); err != nil {
 		return err
 	}
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: n.Bridge}}
+	// Without an address of its own a bridge takes the lowest of its ports', and so
+	// another one as pods come and go: those who know the old one send into the void.
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: n.Bridge, HardwareAddr: hardwareAddress(n.Gateway.Addr())}}
 	if err := netlink.LinkAdd(bridge); err != nil {
 		return fmt.Errorf("make bridge %s: %w", n.Bridge, err)
 	}
