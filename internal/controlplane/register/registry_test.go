@@ -87,12 +87,12 @@ spec:
 type world struct {
 	*objects
 	store *register.Memory
-	alive map[string]bool
+	alive sync.Map // names of replicas that run
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{objects: &objects{by: map[resource.Key]*resource.Object{}}, alive: map[string]bool{}}
+	w := &world{objects: &objects{by: map[resource.Key]*resource.Object{}}}
 	os, ds := resource.Decode("group.yaml", []byte(group), resource.Options{})
 	if len(os) != 1 {
 		t.Fatalf("%v", ds)
@@ -102,16 +102,21 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
+func (w *world) runs(name string) bool {
+	_, ok := w.alive.Load(name)
+	return ok
+}
+
 const grace = 10 * time.Second
 
 // replica runs a registry until stop is called.
 func (w *world) replica(name string) (r *register.Registry, stop func()) {
-	r = register.New(register.Options{Store: w.store, Mesh: w, Instance: name, Grace: grace, Alive: func(i string) bool { return w.alive[i] }})
-	w.alive[name] = true
+	r = register.New(register.Options{Store: w.store, Mesh: w, Instance: name, Grace: grace, Alive: w.runs})
+	w.alive.Store(name, true)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = r.Run(ctx) }()
-	return r, func() { cancel(); <-done; w.alive[name] = false }
+	return r, func() { cancel(); <-done; w.alive.Delete(name) }
 }
 
 func vm(ip string) *mesh.Proxy {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ const patience = 60 * time.Second
 // sink keeps what a source applies.
 type sink struct {
 	mu      sync.Mutex
-	applied int
+	applied atomic.Int32
 	objects map[resource.Key]*resource.Object
 	reports []diag.Diagnostic
 	moved   chan struct{}
@@ -50,7 +51,7 @@ func (s *sink) tell() {
 func (s *sink) Apply(_ string, set []*resource.Object, deleted []resource.Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.applied++
+	s.applied.Add(1)
 	for _, k := range deleted {
 		delete(s.objects, k)
 	}
@@ -226,8 +227,8 @@ func TestRealAgent(t *testing.T) {
 	s := follow(t, consul.Options{Address: address, TokenFile: file, First: patience})
 	const head = "ratings.service.consul:9080/HTTP"
 	s.until(t, "the first service", func() bool { return s.print() == head+"\n"+head+" -> 10.0.0.1:9080 version=v1" })
-	if s.applied != 1 {
-		t.Errorf("%d changes, want the one with everything", s.applied)
+	if n := s.applied.Load(); n != 1 {
+		t.Errorf("%d changes, want the one with everything", n)
 	}
 	put(t, address+"/v1/agent/service/register", `{"ID":"r2","Name":"Ratings","Address":"10.0.0.2","Port":9081,"Tags":["version|v2"],"Check":{"TTL":"1h","Status":"critical"}}`)
 	put(t, address+"/v1/agent/service/register", `{"ID":"d1","Name":"details","Address":"10.0.0.3","Port":9080}`)
@@ -249,7 +250,7 @@ func TestRealAgent(t *testing.T) {
 	}
 	other := follow(t, consul.Options{Address: address, TokenFile: file, First: time.Second})
 	other.until(t, "an empty mesh and the reason", func() bool {
-		return other.applied == 1 && strings.Contains(other.finding(), "cannot be read") || other.print() == "" && other.applied == 1
+		return other.applied.Load() == 1 && strings.Contains(other.finding(), "cannot be read") || other.print() == "" && other.applied.Load() == 1
 	})
 }
 
@@ -293,7 +294,7 @@ func TestAgentIsAway(t *testing.T) {
 	}
 	set(says(http.StatusInternalServerError, "", "No cluster leader"))
 	s := follow(t, consul.Options{Address: server.URL, First: 10 * time.Millisecond})
-	s.until(t, "an empty mesh with the reason", func() bool { return s.applied == 1 && strings.Contains(s.finding(), "No cluster leader") })
+	s.until(t, "an empty mesh with the reason", func() bool { return s.applied.Load() == 1 && strings.Contains(s.finding(), "No cluster leader") })
 	set(says(http.StatusForbidden, "", "rpc error"))
 	s.until(t, "the reason", func() bool { return strings.Contains(s.finding(), "gives no right") })
 	set(says(http.StatusOK, "", "{}"))
