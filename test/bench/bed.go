@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"net"
@@ -155,23 +156,25 @@ func (b *bed) startNative(ctx context.Context, log, program, config string) (*pr
 // writeBootstrap chooses ports and writes the configuration.
 func (b *bed) writeBootstrap(p *ports, name string, services int) (string, error) {
 	p.Backend = b.ports
-	for _, port := range []*int{&p.H1, &p.H1TLS, &p.H1Out, &p.H2, &p.GRPCTLS, &p.TCP, &p.Bulk} {
-		var err error
-		if *port, err = freePort(); err != nil {
-			return "", err
-		}
+	if err := freePorts(&p.H1, &p.H1TLS, &p.H1Out, &p.H2, &p.GRPCTLS, &p.TCP, &p.Bulk); err != nil {
+		return "", err
 	}
 	file := filepath.Join(b.dir, name)
 	return file, os.WriteFile(file, []byte(bootstrap(*p, b.keys, services)), 0o600)
 }
 
-// freePort is a port that nobody listened on a moment ago.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("choose a port: %w", err)
+// freePorts chooses ports that nobody listened on a moment ago. Each is held until all
+// are chosen: one that is given back at once may be given out again.
+func freePorts(ports ...*int) (err error) {
+	for _, port := range ports {
+		l, listenErr := net.Listen("tcp", "127.0.0.1:0")
+		if listenErr != nil {
+			return fmt.Errorf("choose a port: %w", listenErr)
+		}
+		defer func() { err = errors.Join(err, l.Close()) }()
+		*port = l.Addr().(*net.TCPAddr).Port
 	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
+	return nil
 }
 
 // waitReady asks until the answer is 200.
