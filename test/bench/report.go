@@ -245,6 +245,7 @@ func (r *report) method(b *strings.Builder) {
 		}
 	}
 	b.WriteString("- With few rounds the interval is close to the range of all rounds.\n")
+	b.WriteString("- At 1,000 requests a second a proxy sleeps between requests. Of the native proxy's time about a third is then the kernel's waking of others and being woken (an interrupt to the other processor; on a virtual machine each leaves it), the same microseconds for both proxies: where waking is dear, the ratio of the paced points is lower. Most of the rest are caches gone cold.\n")
 	b.WriteString(`- A closed loop compares at different throughputs, and a proxy that is busier batches more: look at the paced points too. Latencies of closed loops say little; those of paced points count from when the request was due, and p99 on a machine of two processors is a direction only.
 - Memory is one measurement of each figure, read three seconds after the last activity; the services come from the bootstrap file, not by xDS. Growth is a difference of small numbers and moves by megabytes from run to run. Allocations in the profiles include those of the profiler.
 - In Envoy's favour: a real sidecar's Envoy also runs Istio's statistics and metadata exchange, which stock builds lack. In ours: requests repeat their headers, which suits HTTP/2's compression on both sides.
