@@ -62,7 +62,7 @@ func ownAnalyzers() []Analyzer {
 		{"gatewayapi.Listener", "Listeners of the Gateway API do not conflict, and serve the routes that name them", []string{"MSH1202", "MSH1203", "MSH1206"}, listenerConflicts},
 		{"gatewayapi.Reference", "References of the Gateway API lead to something, and are granted", []string{"MSH1201", "MSH1204"}, danglingReferences},
 		{"gatewayapi.Route", "No two HTTPRoutes have the same match", []string{"MSH1205"}, routeConflicts},
-		{"mesh.Derivation", "What the control plane says: delegates that are not there, what another object decides, what is not supported", []string{"MSH0201", "MSH0202", "MSH0203", "MSH0207"}, derivation},
+		{"mesh.Derivation", "What the control plane says: delegates that are not there, what another object decides, what is not supported", []string{"MSH0201", "MSH0202", "MSH0203", "MSH0206", "MSH0207"}, derivation},
 		{"mesh.SeveralForOne", "No two objects decide the same thing", []string{"MSH1102"}, severalForOne},
 		{"mtls.Contradiction", "DestinationRules call workloads in the way that these demand", []string{"MSH1001"}, mtlsContradictions},
 		{"object.Version", "Objects are written in the current version of their API", []string{"MSH1112"}, oldVersions},

@@ -77,23 +77,15 @@ func TestRefuseUnsupported(t *testing.T) {
 			`{"action":"DENY","rules":[{"to":[{"operation":{"paths":["/a"]}}]}]}`,
 		},
 		{
-			"allow rule never matches", `{"rules":[{"from":[{"source":{"requestPrincipals":["*"]}}]},{"to":[{"operation":{"paths":["/open"]}}]}]}`,
+			"conditions on tokens stay", `{"rules":[{"from":[{"source":{"requestPrincipals":["*"]}}],"when":[{"key":"request.auth.claims[group]","values":["a"]}]}]}`,
+			`{"rules":[{"from":[{"source":{"requestPrincipals":["*"]}}],"when":[{"key":"request.auth.claims[group]","values":["a"]}]}]}`,
+		},
+		{
+			"allow rule never matches", `{"rules":[{"when":[{"key":"experimental.envoy.filters.a[b]","values":["c"]}]},{"to":[{"operation":{"paths":["/open"]}}]}]}`,
 			`{"rules":[{"to":[{"operation":{"paths":["/open"]}}]}]}`,
 		},
 		{
-			"allow policy without rules left denies all", `{"rules":[{"when":[{"key":"request.auth.claims[group]","values":["a"]}]}]}`, `{}`,
-		},
-		{
-			"deny matches more", `{"action":"DENY","rules":[{"from":[{"source":{"notRequestPrincipals":["*"]}}],"to":[{"operation":{"paths":["/a"]}}]}]}`,
-			`{"action":"DENY","rules":[{"to":[{"operation":{"paths":["/a"]}}]}]}`,
-		},
-		{
-			"deny keeps the rest of a source", `{"action":"DENY","rules":[{"from":[{"source":{"namespaces":["x"],"requestPrincipals":["*"]}}]}]}`,
-			`{"action":"DENY","rules":[{"from":[{"source":{"namespaces":["x"]}}]}]}`,
-		},
-		{
-			"one empty source means everybody", `{"action":"DENY","rules":[{"from":[{"source":{"namespaces":["x"]}},{"source":{"requestPrincipals":["*"]}}]}]}`,
-			`{"action":"DENY","rules":[{}]}`,
+			"allow policy without rules left denies all", `{"rules":[{"when":[{"key":"experimental.envoy.filters.a[b]","values":["c"]}]}]}`, `{}`,
 		},
 		{
 			"deny on metadata", `{"action":"DENY","rules":[{"when":[{"key":"experimental.envoy.filters.a[b]","values":["c"]},{"key":"source.namespace","values":["n"]}]}]}`,
@@ -118,29 +110,53 @@ func TestRefuseUnsupported(t *testing.T) {
 	}
 }
 
-func TestRefuseTokens(t *testing.T) {
+func TestSelectTokens(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ name, in, want string }{
-		{"bearer", `{"jwtRules":[{"issuer":"i"}]}`, `[authorization] Bearer *,bearer *,BEARER *`},
-		{"headers", `{"jwtRules":[{"issuer":"i","fromHeaders":[{"name":"x-token","prefix":"T "}]}]}`, `[x-token] *`},
-		{"cookies", `{"jwtRules":[{"issuer":"i","fromCookies":["c"]}]}`, `[cookie] *`},
-		{"parameters", `{"jwtRules":[{"issuer":"i"},{"issuer":"j","fromParams":["t"]}]}`, `everything`},
-		{"no rules", `{}`, `nothing`},
+	of := func(ns, name, spec string) *mesh.RequestAuthentication {
+		return &mesh.RequestAuthentication{Origin: origin("RequestAuthentication", ns, name, 0), Spec: parse(t, &security.RequestAuthentication{}, spec)}
+	}
+	all := []*mesh.RequestAuthentication{
+		of("ns", "b", `{}`), of("ns", "a", `{"selector":{"matchLabels":{"app":"x"}}}`), of("ns", "else", `{"selector":{"matchLabels":{"app":"y"}}}`),
+		of("root", "all", `{}`), of("other", "all", `{}`), of("ns", "gateway", `{"targetRefs":[{"kind":"Gateway","group":"gateway.networking.k8s.io","name":"front"}]}`),
+	}
+	for want, target := range map[string]mesh.Target{
+		"a b all":       {Namespace: "ns", Labels: map[string]string{"app": "x"}},
+		"b gateway all": {Namespace: "ns", Gateways: []string{"ns/front"}},
+		"all":           {Namespace: "nowhere"},
 	} {
-		r := &mesh.RequestAuthentication{Origin: origin("RequestAuthentication", "ns", "r", 0), Spec: parse(t, &security.RequestAuthentication{}, c.in)}
-		got := "nothing"
-		if p, _ := mesh.RefuseTokens(r); p != nil {
-			if p.Spec.Action != security.AuthorizationPolicy_DENY {
-				t.Errorf("%s: action %v", c.name, p.Spec.Action)
-			}
-			got = "everything"
-			if len(p.Spec.Rules[0].When) > 0 {
-				w := p.Spec.Rules[0].When[0]
-				got = strings.TrimPrefix(w.Key, "request.headers") + " " + strings.Join(w.Values, ",")
-			}
+		var got []string
+		for _, r := range mesh.SelectTokens(all, "root", target) {
+			got = append(got, r.Origin.Name)
 		}
-		if got != c.want {
-			t.Errorf("%s: refuses %s, want %s", c.name, got, c.want)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%+v: %v, want %s", target, got, want)
+		}
+	}
+}
+
+func TestClaimPath(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		".a": "a", ".a.b": "a|b", "[a]": "a", "[a.b][c/d]": "a.b|c/d", "": "", ".": "", ".a.": "", "[]": "", "[a": "", "[a]b": "", "[[a]": "", "a": "",
+	} {
+		path, ok := mesh.ClaimPath(in)
+		if got := strings.Join(path, "|"); ok != (want != "") || ok && got != want {
+			t.Errorf("%q: %q %v, want %q", in, got, ok, want)
+		}
+	}
+}
+
+func TestKeySourceOf(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		`{"issuer":"https://a.example","jwksUri":"https://a.example/keys"}`: "https://a.example/keys",
+		`{"issuer":"https://a.example"}`:                                    "issuer https://a.example",
+		`{"issuer":"https://a.example","jwks":"{}"}`:                        "",
+		`{"issuer":"me@a.example"}`:                                         "",
+	} {
+		s, ok := mesh.KeySourceOf(parse(t, &security.JWTRule{}, in))
+		if ok != (want != "") || ok && s.CollectionKey() != want {
+			t.Errorf("%s: %q, want %q", in, s.CollectionKey(), want)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/meshctl/meshctl/internal/proxy/filter/alpn"
 	"github.com/meshctl/meshctl/internal/proxy/filter/cors"
 	"github.com/meshctl/meshctl/internal/proxy/filter/fault"
+	"github.com/meshctl/meshctl/internal/proxy/filter/jwt"
 	"github.com/meshctl/meshctl/internal/proxy/filter/peermeta"
 	"github.com/meshctl/meshctl/internal/proxy/filter/rbac"
 	"github.com/meshctl/meshctl/internal/proxy/httpconn"
@@ -18,8 +19,10 @@ import (
 // another one is refused when it comes, not when a request meets it. It and
 // makeFilters list the same types.
 func acceptFilter(config any) error {
-	switch config.(type) {
-	case *snapshot.RBAC, *snapshot.Fault, *snapshot.CORS, *snapshot.ALPN, *snapshot.PeerMetadata, *snapshot.GRPCStats,
+	switch c := config.(type) {
+	case *snapshot.JWT:
+		return jwt.Accept(c)
+	case *snapshot.JWTRequirementName, *snapshot.RBAC, *snapshot.Fault, *snapshot.CORS, *snapshot.ALPN, *snapshot.PeerMetadata, *snapshot.GRPCStats,
 		*snapshot.IstioStats, *snapshot.Router, *snapshot.MetadataExchange,
 		*snapshot.HTTPManager, *snapshot.TCPProxy, *snapshot.DirectResponse, nil:
 		return nil
@@ -39,6 +42,8 @@ func (p *Proxy) filterFactory(local peermeta.Local) httpconn.FilterFactory {
 			switch c := f.Config.(type) {
 			case *snapshot.RBAC:
 				out = append(out, rbac.New(f.Name, c, f.Disabled))
+			case *snapshot.JWT:
+				out = append(out, jwt.New(f.Name, c, f.Disabled))
 			case *snapshot.Fault:
 				out = append(out, fault.New(f.Name, c, f.Disabled))
 			case *snapshot.CORS:

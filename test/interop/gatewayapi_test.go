@@ -37,10 +37,11 @@ import (
 	"github.com/meshctl/meshctl/internal/testenv/stockenvoy"
 )
 
-// edge is what a gateway is given for testdata/gatewayapi.yaml, with backends that
-// tell what reached them.
+// edge is what a gateway is given for a file of testdata, with backends that tell
+// what reached them.
 type edge struct {
 	port      int
+	log       string                            // file of the access log; "" for none
 	resources map[string][]proto.Message        // by type
 	hosts     map[string][]*routev3.VirtualHost // by route configuration, where they come beside it
 }
@@ -51,14 +52,15 @@ type echo struct {
 	Headers                     http.Header
 }
 
-func newEdge(t *testing.T, d mesh.Dialect) *edge {
+// newEdge reads a file of testdata; names are replaced in it, each by what follows it.
+func newEdge(t *testing.T, d mesh.Dialect, file, log string, names ...string) *edge {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", "gatewayapi.yaml"))
+	b, err := os.ReadFile(filepath.Join("testdata", file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &edge{port: freePort(t), resources: map[string][]proto.Message{}, hosts: map[string][]*routev3.VirtualHost{}}
-	replace := []string{"PORT", strconv.Itoa(e.port)}
+	e := &edge{port: freePort(t), log: log, resources: map[string][]proto.Message{}, hosts: map[string][]*routev3.VirtualHost{}}
+	replace := append([]string{"PORT", strconv.Itoa(e.port)}, names...)
 	for _, name := range []string{"one", "two"} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/slow" {
@@ -72,12 +74,14 @@ func newEdge(t *testing.T, d mesh.Dialect) *edge {
 		t.Cleanup(s.Close)
 		replace = append(replace, "BACKEND-"+name, strings.TrimPrefix(s.URL, "http://127.0.0.1:"))
 	}
-	objects, ds := resource.Decode("gatewayapi.yaml", []byte(strings.NewReplacer(replace...).Replace(string(b))), resource.Options{})
+	objects, ds := resource.Decode(file, []byte(strings.NewReplacer(replace...).Replace(string(b))), resource.Options{})
 	for _, d := range ds {
 		t.Fatal(d)
 	}
 	cfg := resource.DefaultMeshConfig()
 	cfg.EnableAutoMtls = wrapperspb.Bool(false)
+	cfg.AccessLogFile = log
+	cfg.AccessLogFormat = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %DYNAMIC_METADATA(envoy.filters.http.jwt_authn:payload:sub)%\n"
 	cp, err := controlplane.New(controlplane.Settings{MeshConfig: cfg, AllowPlaintext: true})
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +95,8 @@ func newEdge(t *testing.T, d mesh.Dialect) *edge {
 		t.Fatal(err)
 	}
 	for _, d := range cp.Diagnostics() {
-		if !strings.Contains(d.Message, "gone") { // a backend that is not there is part of the table
+		// A backend that is not there, and an issuer without keys, are part of the tables.
+		if !strings.Contains(d.Message, "gone") && !strings.Contains(d.Message, "none of the keys") {
 			t.Error(d)
 		}
 	}
@@ -291,7 +296,14 @@ func (e *edge) check(t *testing.T) {
 // The features of HTTPRoute, by real requests through the native proxy.
 func TestGatewayAPIThroughNativeProxy(t *testing.T) {
 	t.Parallel()
-	e := newEdge(t, mesh.DialectNative)
+	e := newEdge(t, mesh.DialectNative, "gatewayapi.yaml", "")
+	e.runNative(t)
+	e.check(t)
+}
+
+// runNative runs a native proxy until the test ends.
+func (e *edge) runNative(t *testing.T) {
+	t.Helper()
 	p, err := proxy.NewStatic(proxy.Options{Workers: 1, Logger: slog.New(slog.DiscardHandler)}, e.static(t))
 	if err != nil {
 		t.Fatal(err)
@@ -305,14 +317,20 @@ func TestGatewayAPIThroughNativeProxy(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	e.check(t)
 }
 
 // And through a stock Envoy.
 func TestGatewayAPIThroughStockEnvoy(t *testing.T) {
 	t.Parallel()
 	stockenvoy.Find(t)
-	e := newEdge(t, mesh.DialectEnvoy)
+	e := newEdge(t, mesh.DialectEnvoy, "gatewayapi.yaml", "")
+	e.runEnvoy(t)
+	e.check(t)
+}
+
+// runEnvoy runs a stock Envoy until the test ends.
+func (e *edge) runEnvoy(t *testing.T) {
+	t.Helper()
 	port, _ := serve(t, slices.Concat(e.resources[xdsserve.TypeCluster], e.resources[xdsserve.TypeEndpoint], e.resources[xdsserve.TypeListener], e.resources[xdsserve.TypeRoute]))
 	x := startEnvoy(t, port)
 	// A listener counts as active some time before its port is open.
@@ -323,5 +341,4 @@ func TestGatewayAPIThroughStockEnvoy(t *testing.T) {
 		}
 		return err == nil
 	})
-	e.check(t)
 }

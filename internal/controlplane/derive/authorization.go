@@ -32,21 +32,8 @@ func authorization(g *collection.Graph, m *Mesh, in *Inputs) collection.Collecti
 			kept, problems := mesh.RefuseUnsupported(p)
 			return &guarded{kept, problems}, true
 		})
-	tokens := collection.Derive(g, "request-authentication-guarded", Objects(in.Of(resource.KindRequestAuthentication)),
-		func(_ *collection.Ctx, o *resource.Object) (*guarded, bool) {
-			r, ok := configOf[*security.RequestAuthentication](o)
-			if !ok {
-				return nil, false
-			}
-			stand, problems := mesh.RefuseTokens(r)
-			if stand == nil {
-				return nil, false
-			}
-			return &guarded{stand, problems}, true
-		})
-	all := collection.Join(g, "authorization-all", policies, tokens)
-	m.Authz = collection.Derive(g, "authorization-policies", all, func(_ *collection.Ctx, p *guarded) (*mesh.AuthorizationPolicy, bool) {
+	m.Authz = collection.Derive(g, "authorization-policies", policies, func(_ *collection.Ctx, p *guarded) (*mesh.AuthorizationPolicy, bool) {
 		return p.policy, true
 	})
-	return all
+	return policies
 }

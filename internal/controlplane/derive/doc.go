@@ -34,6 +34,8 @@ type Inputs struct {
 	Config *collection.Input[*mesh.MeshConfig]
 	// Deployed is what runs for Gateways of the Gateway API, by namespace/name.
 	Deployed *collection.Input[*gatewayapi.Deployed]
+	// KeySets are the keys of issuers of tokens, by their KeySource.
+	KeySets *collection.Input[*mesh.KeySet]
 }
 
 // NewInputs makes an empty input for every kind that derivation reads.
@@ -41,6 +43,7 @@ func NewInputs(g *collection.Graph) *Inputs {
 	in := &Inputs{byKind: map[resource.Kind]*collection.Input[*resource.Object]{}}
 	in.Config = collection.NewInput[*mesh.MeshConfig](g, "MeshConfig")
 	in.Deployed = collection.NewInput[*gatewayapi.Deployed](g, "Deployed")
+	in.KeySets = collection.NewInput[*mesh.KeySet](g, "KeySets")
 	for _, k := range Kinds() {
 		in.byKind[k] = collection.NewInput[*resource.Object](g, k.String())
 	}
@@ -81,6 +84,8 @@ type Mesh struct {
 	Sidecars         collection.Collection[*mesh.SidecarConfig]
 	Authn            collection.Collection[*mesh.PeerAuthentication]
 	Authz            collection.Collection[*mesh.AuthorizationPolicy]
+	RequestAuthn     collection.Collection[*mesh.RequestAuthentication]
+	KeySources       collection.Collection[*mesh.KeySource]
 	Telemetry        collection.Collection[*mesh.TelemetryConfig]
 	Certificates     collection.Collection[*mesh.Certificate]
 	Names            collection.Collection[*Name]
@@ -88,6 +93,7 @@ type Mesh struct {
 	// GatewayStatuses are those that objects of the Gateway API, and Ingresses, should have.
 	GatewayStatuses collection.Collection[*gatewayapi.Status]
 
+	keySets     collection.Collection[*mesh.KeySet]
 	tlsPolicies collection.Collection[*gatewayapi.TLSPolicy]
 
 	// ServicesByHost finds services by host.
@@ -117,6 +123,7 @@ func New(g *collection.Graph, s Settings, in *Inputs) *Mesh {
 	m.Authn = plain(g, "peer-authentications", in.Of(resource.KindPeerAuthentication), peerAuthenticationSpec)
 	m.Telemetry = plain(g, "telemetries", in.Of(resource.KindTelemetry), telemetrySpec)
 	guarded := authorization(g, m, in)
+	tokens(g, m, in)
 	findings(g, m, in, resolved, guarded, api.findings(g))
 	return m
 }

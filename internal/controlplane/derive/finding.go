@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	networking "istio.io/api/networking/v1alpha3"
+	typev1beta1 "istio.io/api/type/v1beta1"
 
 	"github.com/meshctl/meshctl/internal/collection"
 	"github.com/meshctl/meshctl/internal/diag"
@@ -21,7 +22,9 @@ const (
 	codeUnsupported = "MSH0201" // a policy needs what is not built; it fails closed
 	codeDelegate    = "MSH0202" // a route leads to nothing
 	codeRules       = "MSH0203" // something is already decided by another object
+	codeBadValue    = "MSH0206" // a value that cannot be used
 	codeIgnored     = "MSH0207" // a kind or field has no effect
+	codeKeys        = "MSH0211" // the keys of an issuer of tokens cannot be fetched
 )
 
 // Finding is a Diagnostic in a collection.
@@ -84,7 +87,7 @@ func findings(g *collection.Graph, m *Mesh, in *Inputs, resolved collection.Coll
 		for _, problem := range p.problems {
 			f.add(codeUnsupported, diag.Error, problem)
 		}
-		f.targets(p.policy)
+		f.targets(p.policy.Spec.GetTargetRef(), p.policy.Spec.GetTargetRefs())
 		return f.out
 	})
 	telemetries := collection.DeriveMany(g, "telemetry-findings", m.Telemetry, func(c *collection.Ctx, o *mesh.TelemetryConfig) []*Finding {
@@ -104,7 +107,7 @@ func findings(g *collection.Graph, m *Mesh, in *Inputs, resolved collection.Coll
 		}
 		return f.out
 	})
-	all := append([]collection.Collection[*Finding]{routes, rules, authz, telemetries, entries}, api...)
+	all := append([]collection.Collection[*Finding]{routes, rules, authz, tokenFindings(g, m), telemetries, entries}, api...)
 	for _, k := range []resource.Kind{resource.KindEnvoyFilter, resource.KindWasmPlugin, resource.KindTrafficExtension} {
 		all = append(all, collection.DeriveMany(g, "ignored-"+k.Kind, Objects(in.Of(k)), func(_ *collection.Ctx, o *resource.Object) []*Finding {
 			f := &finder{origin: originOf(o), fields: o.Fields, kind: "ignored"}
@@ -286,9 +289,8 @@ func (f *finder) telemetry(o *mesh.TelemetryConfig, cfg *mesh.MeshConfig) {
 }
 
 // targets reports references that no workload here can be.
-func (f *finder) targets(p *mesh.AuthorizationPolicy) {
-	refs := p.Spec.GetTargetRefs()
-	if one := p.Spec.GetTargetRef(); one != nil && len(refs) == 0 {
+func (f *finder) targets(one *typev1beta1.PolicyTargetReference, refs []*typev1beta1.PolicyTargetReference) {
+	if one != nil && len(refs) == 0 {
 		refs = append(refs, one)
 	}
 	for i, r := range refs {

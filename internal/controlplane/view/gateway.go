@@ -107,6 +107,9 @@ func (v *View) gatewayBundles() collection.Collection[*Bundle] {
 		for _, s := range in.Servers {
 			b.blame(s.Origin)
 		}
+		for _, r := range in.Tokens {
+			b.blame(r.Origin)
+		}
 		for _, vs := range in.VirtualServices {
 			b.blame(vs.Origin)
 			b.blame(vs.HTTPOrigins...)
@@ -140,6 +143,7 @@ func (v *View) gatewayInput(c *collection.Ctx, p *gatewayPlan, common xdsgen.Com
 		},
 		Destinations: v.destinations(c, p.destinations),
 		Authz:        mesh.SelectAuthz(collection.FetchAll(c, v.m.Authz), common.Mesh.GetRootNamespace(), t),
+		Tokens:       v.m.Tokens(c, common.Mesh.GetRootNamespace(), t),
 	}
 	in.Telemetry, _ = mesh.EffectiveTelemetry(collection.FetchAll(c, v.m.Telemetry), common.Mesh, t)
 	services := v.inFront(c, p.class)

@@ -64,6 +64,9 @@ func (v *View) inboundBundles() collection.Collection[*Bundle] {
 			}
 		}
 		b.blame(in.Authn.Origins...)
+		for _, r := range in.Tokens {
+			b.blame(r.Origin)
+		}
 		b.guard("inbound clusters", func() {
 			for _, cl := range xdsgen.InboundClusters(in) {
 				b.add(cl.Name, cl)
@@ -90,7 +93,7 @@ func (v *View) inboundInput(c *collection.Ctx, class *Class, common xdsgen.Commo
 			Interception: class.Interception, Bound: class.Bound, HTTP10: class.HTTP10,
 		},
 		Authn: mesh.EffectiveAuthn(collection.FetchAll(c, v.m.Authn), root, class.Namespace, class.Labels),
-		Authz: mesh.SelectAuthz(collection.FetchAll(c, v.m.Authz), root, t),
+		Authz: mesh.SelectAuthz(collection.FetchAll(c, v.m.Authz), root, t), Tokens: v.m.Tokens(c, root, t),
 	}
 	in.Telemetry, _ = mesh.EffectiveTelemetry(collection.FetchAll(c, v.m.Telemetry), common.Mesh, t)
 	sidecar := mesh.NewSidecarScope(v.sidecarOf(c, class, common.Mesh), class.Namespace)

@@ -236,7 +236,8 @@ func (t ruleTranslator) source(s *security.Source) ([]*rbacv3.Principal, bool) {
 		fields = append(fields, field[*rbacv3.Principal]{values, false, http, match}, field[*rbacv3.Principal]{notValues, true, http, match})
 	}
 	both(s.GetPrincipals(), s.GetNotPrincipals(), false, t.principal)
-	both(s.GetRequestPrincipals(), s.GetNotRequestPrincipals(), true, unknownPrincipal)
+	fields = append(fields, field[*rbacv3.Principal]{s.GetRequestPrincipals(), false, true, tokenPrincipal(t.widen)},
+		field[*rbacv3.Principal]{s.GetNotRequestPrincipals(), true, true, tokenPrincipal(!t.widen)})
 	both(s.GetNamespaces(), s.GetNotNamespaces(), false, t.sourceNamespace)
 	both(s.GetServiceAccounts(), s.GetNotServiceAccounts(), false, t.serviceAccount)
 	both(s.GetTrustDomains(), s.GetNotTrustDomains(), false, trustDomain)

@@ -149,7 +149,7 @@ func trustDomain(v string) ([]*rbacv3.Principal, bool) {
 	}
 }
 
-// unknownPrincipal stands for what needs tokens, which are not verified here.
+// unknownPrincipal stands for conditions that nobody knows.
 func unknownPrincipal(string) ([]*rbacv3.Principal, bool) { return nil, false }
 
 func directIP(v string) ([]*rbacv3.Principal, bool) {

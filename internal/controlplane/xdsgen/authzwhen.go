@@ -21,7 +21,12 @@ func (t ruleTranslator) conditions(when []*security.Condition) (who []*rbacv3.Pr
 			continue
 		}
 		match, http := t.callerCondition(c.GetKey())
-		l, ok := judge(t, []field[*rbacv3.Principal]{{c.GetValues(), false, http, match}, {c.GetNotValues(), true, http, match}}, anyPrincipal, notPrincipal)
+		fields := []field[*rbacv3.Principal]{{c.GetValues(), false, http, match}, {c.GetNotValues(), true, http, match}}
+		if match, ok := tokenCondition(c.GetKey(), t.widen); ok {
+			not, _ := tokenCondition(c.GetKey(), !t.widen)
+			fields = []field[*rbacv3.Principal]{{c.GetValues(), false, true, match}, {c.GetNotValues(), true, true, not}}
+		}
+		l, ok := judge(t, fields, anyPrincipal, notPrincipal)
 		if !ok {
 			return nil, nil, false
 		}

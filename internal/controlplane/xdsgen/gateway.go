@@ -213,7 +213,7 @@ func (b *gatewayBuilder) chains(name string, s mesh.GatewayServer, anyTLS bool) 
 func (b *gatewayBuilder) http(name string, s mesh.GatewayServer, routes string) *listenerv3.Filter {
 	return httpManager{
 		Common: b.Common, node: b.Node, side: gatewaySide, statPrefix: statName("outbound_" + name), protocol: s.Protocol,
-		telemetry: b.Telemetry, authz: httpAuthz(b.Common, b.Node, b.Authz), findings: &b.findings, routeName: routes,
+		telemetry: b.Telemetry, tokens: tokenFilter(b.Common, b.Node, b.Tokens, &b.findings), authz: httpAuthz(b.Common, b.Node, b.Authz), findings: &b.findings, routeName: routes,
 	}.filter()
 }
 

@@ -37,6 +37,7 @@ type httpManager struct {
 	statPrefix string
 	protocol   mesh.Protocol
 	telemetry  mesh.Telemetry
+	tokens     []*hcmv3.HttpFilter
 	authz      []*hcmv3.HttpFilter
 	findings   *findings
 	routeName  string                      // RDS, or
@@ -139,6 +140,7 @@ func (m httpManager) httpFilters() []*hcmv3.HttpFilter {
 	if native {
 		add(rawHTTPFilter(filterPeerExchange, peerMetadataConfig(m.side.server())))
 	}
+	add(m.tokens...)
 	add(m.authz...) // nothing else may act on a request that is not allowed
 	if m.protocol == mesh.ProtocolGRPCWeb {
 		add(httpFilter("envoy.filters.http.grpc_web", &grpcwebv3.GrpcWeb{}))

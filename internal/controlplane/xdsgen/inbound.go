@@ -259,7 +259,7 @@ func (b *inboundBuilder) fill(c *listenerv3.FilterChain, k chainKind, p InboundP
 	if k.http {
 		c.Filters = []*listenerv3.Filter{httpManager{
 			Common: b.Common, node: b.Node, side: inboundSide, statPrefix: statName(stat), protocol: p.Protocol, telemetry: b.Telemetry,
-			authz: httpAuthz(b.Common, b.Node, b.Authz), findings: &b.findings, routes: inboundRoutes(p, cluster),
+			tokens: tokenFilter(b.Common, b.Node, b.Tokens, &b.findings), authz: httpAuthz(b.Common, b.Node, b.Authz), findings: &b.findings, routes: inboundRoutes(p, cluster),
 		}.filter()}
 		return
 	}

@@ -179,6 +179,7 @@ type InboundInput struct {
 	Ports     []InboundPort
 	Authn     mesh.AuthnPolicy
 	Authz     mesh.AuthzPolicies
+	Tokens    []mesh.TokenRule
 	Telemetry mesh.Telemetry
 	// ConnectionPool is the Sidecar's inboundConnectionPool; may be nil.
 	ConnectionPool *networking.ConnectionPoolSettings
@@ -194,6 +195,7 @@ type GatewayInput struct {
 	VirtualServices []*mesh.VirtualService
 	Destinations    Destinations
 	Authz           mesh.AuthzPolicies
+	Tokens          []mesh.TokenRule
 	Telemetry       mesh.Telemetry
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/meshctl/meshctl/internal/mesh"
@@ -106,7 +107,13 @@ func (b *routeBuilder) usable(m *networking.HTTPMatchRequest) bool {
 	for field, set := range map[string]map[string]*networking.StringMatch{"headers": m.GetHeaders(), "withoutHeaders": m.GetWithoutHeaders(), "queryParams": m.GetQueryParams()} {
 		for _, k := range slices.Sorted(maps.Keys(set)) {
 			check(field+"."+k, set[k])
-			if field != "queryParams" && !isHeaderName(k) {
+			if _, claim := claimHeader(k); claim && field != "queryParams" {
+				if slices.Equal(b.Gateways, []string{mesh.MeshGateway}) {
+					ok = false
+					b.add(codeUnsupported, b.source(), b.at+"."+field, "the match never holds", "route by claims at a gateway, or by a header that the RequestAuthentication puts out (outputClaimToHeaders)",
+						"sidecars do not verify the tokens of the requests that they send, so they cannot route by %q", k)
+				}
+			} else if field != "queryParams" && !isHeaderName(k) {
 				ok = false
 				b.add(codeBadValue, b.source(), b.at+"."+field, "the match never holds", "correct the name", "%q is not a header name", k)
 			}
@@ -183,9 +190,19 @@ func routeMatch(m *networking.HTTPMatchRequest) *routev3.RouteMatch {
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(m.GetHeaders())) {
+		if path, ok := claimHeader(k); ok {
+			out.DynamicMetadata = append(out.DynamicMetadata, claimMatch(path, m.Headers[k]))
+			continue
+		}
 		out.Headers = append(out.Headers, headerMatch(k, m.Headers[k]))
 	}
 	for _, k := range slices.Sorted(maps.Keys(m.GetWithoutHeaders())) {
+		if path, ok := claimHeader(k); ok {
+			c := claimMatch(path, m.WithoutHeaders[k])
+			c.Invert = true
+			out.DynamicMetadata = append(out.DynamicMetadata, c)
+			continue
+		}
 		out.Headers = append(out.Headers, withoutHeader(k, m.WithoutHeaders[k]))
 	}
 	for _, p := range []struct {
@@ -204,6 +221,24 @@ func routeMatch(m *networking.HTTPMatchRequest) *routev3.RouteMatch {
 		out.QueryParameters = append(out.QueryParameters, q)
 	}
 	return out
+}
+
+// claimHeader reads the name of a header that stands for a claim of the token.
+func claimHeader(name string) (path []string, ok bool) {
+	rest, ok := strings.CutPrefix(name, "@request.auth.claims")
+	if !ok {
+		return nil, false
+	}
+	return mesh.ClaimPath(rest)
+}
+
+// claimMatch holds for a claim that is a matching text, or a list with one.
+func claimMatch(path []string, m *networking.StringMatch) *matcherv3.MetadataMatcher {
+	s, _ := matcher(m)
+	if s == nil {
+		return claimIs(path, presentValue())
+	}
+	return claimIs(path, someText(s))
 }
 
 func headerMatch(name string, m *networking.StringMatch) *routev3.HeaderMatcher {

@@ -87,6 +87,8 @@ type Control interface {
 	Reply(r Reply)
 	// Resume goes on after Pause.
 	Resume()
+	// Reroute looks the route up anew: a filter has learned what routes look at.
+	Reroute()
 }
 
 // Reply is an answer of the proxy's own.

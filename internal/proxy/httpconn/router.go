@@ -12,6 +12,16 @@ import (
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
 )
 
+// Reroute implements filter.Control.
+func (x *exchange) Reroute() {
+	if x.routed || x.closed {
+		return
+	}
+	x.Table, x.VHost, x.Route, x.Weighted = nil, nil, nil, nil
+	x.ClusterName, x.Cluster = "", nil
+	x.findRoute()
+}
+
 // findRoute looks the request up in the route table of the generation it
 // pinned. Filters find the result in the exchange.
 func (x *exchange) findRoute() {

@@ -43,7 +43,7 @@ func hashOne(p *snapshot.HashPolicy, r *Request, out *HashResult) (uint64, bool)
 	case snapshot.HashHeader:
 		return hashHeader(p, r)
 	case snapshot.HashCookie:
-		if v, ok := cookieValue(r.Headers, p.Name); ok {
+		if v, ok := CookieValue(r.Headers, p.Name); ok {
 			return xxhash.Sum64(v), true
 		}
 		if !p.HasTTL {

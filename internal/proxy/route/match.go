@@ -54,7 +54,7 @@ func match(m *snapshot.RouteMatch, r *Request) miss {
 	}
 	for i := range m.Cookies {
 		k := &m.Cookies[i]
-		v, ok := cookieValue(r.Headers, k.Name)
+		v, ok := CookieValue(r.Headers, k.Name)
 		if (ok && k.Value.Match(v)) == k.Invert {
 			return miss{missCookie, i}
 		}

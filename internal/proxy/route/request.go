@@ -77,8 +77,8 @@ func queryValue(query []byte, name string) (value []byte, ok bool) {
 	return nil, false
 }
 
-// cookieValue finds the first cookie called name.
-func cookieValue(h *header.List, name string) (value []byte, ok bool) {
+// CookieValue finds the first cookie called name.
+func CookieValue(h *header.List, name string) (value []byte, ok bool) {
 	for i := range h.RawLen() {
 		id, _, v, live := h.Raw(i)
 		if !live || id != header.Cookie {

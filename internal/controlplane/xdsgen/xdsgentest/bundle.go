@@ -152,7 +152,7 @@ func (s *Scenario) RouteInputs(d mesh.Dialect) []xdsgen.RouteInput {
 // InboundInput is the input of the inbound side.
 func (s *Scenario) InboundInput(d mesh.Dialect) xdsgen.InboundInput {
 	in := xdsgen.InboundInput{
-		Common: s.common(d), Node: s.node(mesh.Sidecar), Telemetry: s.telemetry(), Authz: s.Authz,
+		Common: s.common(d), Node: s.node(mesh.Sidecar), Telemetry: s.telemetry(), Authz: s.Authz, Tokens: s.Tokens,
 		Authn:          mesh.EffectiveAuthn(s.PeerAuthn, "istio-system", s.Workload.Namespace, s.Workload.Labels),
 		ConnectionPool: s.Sidecar.GetInboundConnectionPool(),
 	}
@@ -198,7 +198,7 @@ func (s *Scenario) SidecarBundle(d mesh.Dialect) *Bundle {
 // GatewayInput is the input of a gateway that all Gateways select.
 func (s *Scenario) GatewayInput(d mesh.Dialect) xdsgen.GatewayInput {
 	in := xdsgen.GatewayInput{
-		Common: s.common(d), Node: s.node(mesh.Router), VirtualServices: s.VirtualServices, Destinations: s.destinations(), Authz: s.Authz, Telemetry: s.telemetry(),
+		Common: s.common(d), Node: s.node(mesh.Router), VirtualServices: s.VirtualServices, Destinations: s.destinations(), Authz: s.Authz, Tokens: s.Tokens, Telemetry: s.telemetry(),
 	}
 	for _, g := range s.Gateways {
 		for i, srv := range g.Spec.Servers {

@@ -56,6 +56,7 @@ type Scenario struct {
 	Gateways         []*mesh.Gateway
 	PeerAuthn        []*mesh.PeerAuthentication
 	Authz            mesh.AuthzPolicies
+	Tokens           []mesh.TokenRule
 	Sidecar          *networking.Sidecar
 }
 
@@ -140,6 +141,15 @@ func (s *Scenario) add(text string) error {
 		p := &mesh.PeerAuthentication{Origin: o, Spec: &security.PeerAuthentication{}}
 		s.PeerAuthn = append(s.PeerAuthn, p)
 		return into(p.Spec)
+	case "RequestAuthentication":
+		r := &security.RequestAuthentication{}
+		if err := into(r); err != nil {
+			return err
+		}
+		for i, j := range r.JwtRules {
+			s.Tokens = append(s.Tokens, mesh.TokenRule{Origin: o, Field: fmt.Sprintf("spec.jwtRules[%d]", i), Rule: j, Keys: j.Jwks})
+		}
+		return nil
 	case "AuthorizationPolicy":
 		return s.addPolicy(o, d, into)
 	default:
