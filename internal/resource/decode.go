@@ -160,6 +160,9 @@ func (d *decoder) document(root *node, errs []*syntaxError, depth int) {
 	obj := d.object(root, info, doc.Key, r)
 	if !r.hasErrors() {
 		doc.Object = obj
+		if !closes(doc.Key.Kind) {
+			doc.tree = nil // several times the size of the object
+		}
 	}
 	for i := range r.ds { // those found before the name was
 		r.ds[i].Object = r.obj

@@ -27,7 +27,7 @@ func (d Document) StandIn() (*Object, diag.Diagnostic) {
 	} else if key.Kind.Group == "" { // apiVersion may be what is broken
 		key.Kind.Group = GroupSecurity
 	}
-	if key.Kind != KindAuthorizationPolicy && key.Kind != KindPeerAuthentication || onlyWatches(d.tree) {
+	if !closes(key.Kind) || onlyWatches(d.tree) {
 		return nil, diag.Diagnostic{}
 	}
 	if key.Name == "" {
@@ -55,6 +55,9 @@ func (d Document) StandIn() (*Object, diag.Diagnostic) {
 		Fix: "repair the policy, or remove it",
 	}
 }
+
+// closes reports whether objects of a kind close what is open without them.
+func closes(k Kind) bool { return k == KindAuthorizationPolicy || k == KindPeerAuthentication }
 
 // refusal makes a policy of the selection in spec that lets nobody through.
 func refusal(spec proto.Message) proto.Message {
