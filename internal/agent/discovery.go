@@ -77,15 +77,8 @@ func (s Settings) serverName(addr string) string {
 func (d *discovery) tlsConfig(addr string) *tls.Config {
 	return &tls.Config{
 		ServerName: d.s.serverName(addr), MinVersion: tls.VersionTLS12,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			if d.keeper != nil {
-				if w := d.keeper.Current(); w != nil {
-					return w.Cert, nil
-				}
-			}
-			return &tls.Certificate{}, nil
-		},
-		InsecureSkipVerify: true, // VerifyConnection does it, with roots of now
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return d.shown(), nil },
+		InsecureSkipVerify:   true, // VerifyConnection does it, with roots of now
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			roots, err := readRoots(d.s.RootCertFile)
 			if err != nil {
@@ -104,6 +97,21 @@ func (d *discovery) tlsConfig(addr string) *tls.Config {
 			return err
 		},
 	}
+}
+
+// shown is the certificate that the control plane gets to see: the workload's where it
+// is what proves who we are, and none beside a token. One that has expired, or is of an
+// authority that is gone, would end the handshake, and without a connection there is no
+// other one to be had.
+func (d *discovery) shown() *tls.Certificate {
+	if d.keeper != nil {
+		if token, err := d.proof(); err == nil && token == "" {
+			if w := d.keeper.Current(); w != nil {
+				return w.Cert
+			}
+		}
+	}
+	return &tls.Certificate{}
 }
 
 func (d *discovery) dial(addr string) (*grpc.ClientConn, error) {
@@ -133,4 +141,23 @@ func (d *discovery) credentials(ctx context.Context) (context.Context, error) {
 		return nil, fmt.Errorf("read token: %w", err)
 	}
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+strings.TrimSpace(string(b))), nil
+}
+
+// signer asks for certificates over a connection of its own each time: with the
+// certificate of now, if there is one. A connection that was kept would, after an
+// outage, make us wait for its own pauses, which grow to minutes.
+type signer struct{ d *discovery }
+
+// SignCSR implements identity.Signer.
+func (s signer) SignCSR(ctx context.Context, csr []byte, ttl time.Duration) ([]string, error) {
+	token, err := s.d.proof()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := s.d.dial(s.d.s.CAAddress)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	return identity.Client{Conn: conn, TokenFile: token}.SignCSR(ctx, csr, ttl)
 }

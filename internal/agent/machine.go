@@ -147,21 +147,3 @@ func (d *discovery) proof() (tokenFile string, err error) {
 	}
 	return "", fmt.Errorf("this machine cannot prove who it is: %s, and %s; write new files for it: meshctl workload entry configure", token, certificate)
 }
-
-// machineSigner asks for certificates over a connection of its own each time: with
-// the certificate of now, if there is one.
-type machineSigner struct{ d *discovery }
-
-// SignCSR implements identity.Signer.
-func (m machineSigner) SignCSR(ctx context.Context, csr []byte, ttl time.Duration) ([]string, error) {
-	token, err := m.d.proof()
-	if err != nil {
-		return nil, err
-	}
-	conn, err := m.d.dial(m.d.s.CAAddress)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = conn.Close() }()
-	return identity.Client{Conn: conn, TokenFile: token}.SignCSR(ctx, csr, ttl)
-}

@@ -16,8 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/meshctl/meshctl/internal/agent/dns"
 	"github.com/meshctl/meshctl/internal/identity"
 	"github.com/meshctl/meshctl/internal/nametable"
@@ -40,7 +38,6 @@ func Run(ctx context.Context, s Settings, log *slog.Logger, levels *admin.Levels
 	if err != nil {
 		return err
 	}
-	defer a.close()
 
 	sig := make(chan os.Signal, 1)
 	signal.Notify(sig, syscall.SIGTERM, syscall.SIGINT)
@@ -73,10 +70,7 @@ func Run(ctx context.Context, s Settings, log *slog.Logger, levels *admin.Levels
 type agent struct {
 	status *Status
 	parts  []func(context.Context) error
-	conn   *grpc.ClientConn
 }
-
-func (a *agent) close() { _ = a.conn.Close() }
 
 // newAgent wires the parts; each needs only what is above it.
 func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (*agent, error) {
@@ -90,18 +84,14 @@ func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (
 	d := &discovery{s: s}
 	own := log.With("component", componentAgent)
 	a := &agent{}
-	if a.conn, err = d.dial(s.CAAddress); err != nil {
-		return nil, err
-	}
 
 	id := identity.ID{TrustDomain: s.TrustDomain, Namespace: s.Namespace, ServiceAccount: s.ServiceAccount}
 	keeper := &identity.Keeper{
-		Signer: identity.Client{Conn: a.conn, TokenFile: s.TokenFile}, ID: id, TTL: s.CertTTL,
+		Signer: signer{d}, ID: id, TTL: s.CertTTL,
 		Logger: log.With("component", "identity"), MaxRetry: 5 * time.Second,
 	}
 	d.keeper = keeper
 	if dir := s.keptIn(); dir != "" {
-		keeper.Signer = machineSigner{d}
 		switch w, err := identity.LoadWorkload(dir); {
 		case err == nil && w.ID == id:
 			keeper.Adopt(w)
@@ -138,10 +128,6 @@ func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (
 	}
 	a.parts = []func(context.Context) error{keeper.Run, plane.Run, a.status.Serve, trimMemory}
 	if s.Health != nil && s.Machine != "" { // a pod has a kubelet
-		plane, ok := plane.(healthReporter)
-		if !ok {
-			return nil, errors.New("readinessProbe: the health of a machine is reported by the native data plane, not beside an Envoy: take MESH_DATAPLANE or the probe away")
-		}
 		a.parts = append(a.parts, (&healthWatch{
 			check: *s.Health, prober: s.Health.prober(s.InstanceIPs), report: plane.ReportHealth, log: own,
 		}).run)

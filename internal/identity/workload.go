@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -33,7 +34,8 @@ type Signer interface {
 }
 
 // Keeper keeps one workload certificate fresh: it renews at half of the
-// lifetime ±1 %, and keeps the old one in force until a new one is there.
+// lifetime ±1 %, and keeps the old one in force until a new one is there. After a
+// failure it asks again, the sooner the less the old one has left.
 type Keeper struct {
 	Signer Signer
 	ID     ID            // asked for; what counts is what is signed
@@ -82,9 +84,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			k.Logger.WarnContext(ctx, "certificate not renewed", "err", err, "retry_in", retry.String())
-			wait = retry
-			retry = min(2*retry, maxRetry)
+			wait = min(retry, k.patience(time.Now(), minRetry))
+			retry = min(2*wait, maxRetry)
+			k.Logger.WarnContext(ctx, "certificate not renewed", "err", err, "retry_in", wait.String())
 		} else {
 			retry = minRetry
 			wait = renewIn(w, time.Now())
@@ -93,6 +95,17 @@ func (k *Keeper) Run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// patience bounds the pause after a failure by what the certificate in force has
+// left: one that is about to end is asked for so often that an issuer who comes back
+// just before is not missed.
+func (k *Keeper) patience(now time.Time, least time.Duration) time.Duration {
+	w := k.cur.Load()
+	if w == nil || !now.Before(w.NotAfter) { // nothing to be in time for
+		return math.MaxInt64
+	}
+	return max(w.NotAfter.Sub(now)/8, least)
 }
 
 // Adopt puts a certificate into force that is there already. Call it before Run, and
