@@ -126,6 +126,7 @@ func (p *plane) Ready() (bool, string) {
 }
 func (p *plane) Run(context.Context) error            { return nil }
 func (p *plane) SetWorkload(*identity.Workload) error { return nil }
+func (p *plane) ReportHealth(bool, string)            {}
 func (p *plane) Drain(bool)                           { p.drained = true }
 func (p *plane) Connections() int                     { return p.conns }
 func (p *plane) WriteMetrics(w io.Writer) error {

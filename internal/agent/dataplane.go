@@ -33,6 +33,9 @@ type DataPlane interface {
 	// so as long as what serves it lives: an absent control plane must not take pods
 	// out of service.
 	Ready() (ok bool, why string)
+	// ReportHealth tells the control plane how the workload is, now and whenever there
+	// is a new stream to it.
+	ReportHealth(healthy bool, reason string)
 	// Drain stops accepting and ends connections gracefully; inboundOnly leaves
 	// outbound listeners alone.
 	Drain(inboundOnly bool)

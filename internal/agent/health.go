@@ -149,11 +149,6 @@ func said(b []byte) string {
 	return strings.ToValidUTF8(string(bytes.TrimSpace(b[:min(len(b), maxSaid)])), "")
 }
 
-// healthReporter is a data plane whose stream carries reports of health.
-type healthReporter interface {
-	ReportHealth(healthy bool, reason string)
-}
-
 // healthWatch asks again and again, and reports what changes.
 type healthWatch struct {
 	check  HealthCheck

@@ -28,6 +28,7 @@ import (
 	"github.com/meshctl/meshctl/internal/machine"
 	"github.com/meshctl/meshctl/internal/meshd"
 	"github.com/meshctl/meshctl/internal/resource"
+	"github.com/meshctl/meshctl/internal/testenv/stockenvoy"
 )
 
 // envProxy makes the test binary be meshproxy.
@@ -301,71 +302,83 @@ func expired() string {
 // From the files to traffic in both directions, and to the end of it.
 func TestAMachineInTheMesh(t *testing.T) {
 	t.Parallel()
-	localtest.InNode(t, func(t *testing.T) {
-		w := newWorld(t)
-		vm, pod := newBox(t, "vm1", "10.244.1.9"), newBox(t, "client-1", "10.244.1.2")
-		vm.serve("ratings")
-		pod.serve("client")
-		folder := filepath.Join(vm.dir, "machine")
-		if err := os.Mkdir(folder, 0o700); err != nil {
+	localtest.InNode(t, func(t *testing.T) { machineInTheMesh(t) })
+}
+
+// The same with a stock Envoy on the machine, which has no way of its own to report
+// the workload's health.
+func TestAMachineWithAStockEnvoy(t *testing.T) {
+	envoy := stockenvoy.Find(t)
+	t.Setenv("MESH_ENVOY", envoy) // a node has another home to look in
+	localtest.InOneNode(t, func(t *testing.T) { machineInTheMesh(t, "MESH_DATAPLANE=envoy", "MESH_ENVOY="+envoy) })
+}
+
+// machineInTheMesh gives the machine's proxy variables of the environment.
+func machineInTheMesh(t *testing.T, env ...string) {
+	t.Helper()
+	w := newWorld(t)
+	vm, pod := newBox(t, "vm1", "10.244.1.9"), newBox(t, "client-1", "10.244.1.2")
+	vm.serve("ratings")
+	pod.serve("client")
+	folder := filepath.Join(vm.dir, "machine")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+
+	// The pod, as the runtime of a local mesh starts it.
+	for name, text := range map[string]string{"pod-token": w.token(t, "buyer", "client-1", time.Hour), "pod-root": string(w.core.CA.Roots())} {
+		if err := os.WriteFile(filepath.Join(pod.dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if code, out := pod.start(nil, "capture", "--config", `{"proxyUIDs":[4242],"proxyMark":1337}`).wait(t); code != 0 {
+		t.Fatal(out)
+	}
+	pod.start([]string{
+		"POD_NAME=client-1", "POD_NAMESPACE=default", "SERVICE_ACCOUNT=buyer", "INSTANCE_IP=10.244.1.2", "MESH_SO_MARK=1337", "MESH_CONCURRENCY=1",
+		"MESH_DISCOVERY_ADDRESS=10.244.0.1:15012", "MESH_TOKEN_FILE=" + filepath.Join(pod.dir, "pod-token"), "MESH_ROOT_CERT_FILE=" + filepath.Join(pod.dir, "pod-root"),
+	}, "proxy", "sidecar")
 
-		// The pod, as the runtime of a local mesh starts it.
-		for name, text := range map[string]string{"pod-token": w.token(t, "buyer", "client-1", time.Hour), "pod-root": string(w.core.CA.Roots())} {
-			if err := os.WriteFile(filepath.Join(pod.dir, name), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if code, out := pod.start(nil, "capture", "--config", `{"proxyUIDs":[4242],"proxyMark":1337}`).wait(t); code != 0 {
-			t.Fatal(out)
-		}
-		pod.start([]string{
-			"POD_NAME=client-1", "POD_NAMESPACE=default", "SERVICE_ACCOUNT=buyer", "INSTANCE_IP=10.244.1.2", "MESH_SO_MARK=1337", "MESH_CONCURRENCY=1",
-			"MESH_DISCOVERY_ADDRESS=10.244.0.1:15012", "MESH_TOKEN_FILE=" + filepath.Join(pod.dir, "pod-token"), "MESH_ROOT_CERT_FILE=" + filepath.Join(pod.dir, "pod-root"),
-		}, "proxy", "sidecar")
+	// The machine, by its files.
+	w.files(t, folder, w.token(t, "bookinfo-ratings", "", time.Hour))
+	if code, out := vm.start(nil, "capture", "--config", folder).wait(t); code != 0 {
+		t.Fatal(out)
+	}
+	sidecar := vm.start(env, "proxy", "sidecar", "--config", folder)
+	until(t, "its entry", w.entries, "ratings-10.244.1.9 True")
+	const ratings, client = "http://10.96.0.10:9080/", "http://10.96.0.11:9080/"
+	toMachine := func() string { return pod.get(ratings) }
+	until(t, "from the pod to the machine", toMachine, "200 ratings, called by spiffe://cluster.local/ns/default/sa/buyer")
+	until(t, "from the machine to the pod", func() string { return vm.get(client) }, "200 client, called by spiffe://cluster.local/ns/default/sa/bookinfo-ratings")
+	until(t, "names of the mesh on the machine", func() string { return lookup(vm, "client.default.svc.cluster.local") }, "10.96.0.11")
 
-		// The machine, by its files.
-		w.files(t, folder, w.token(t, "bookinfo-ratings", "", time.Hour))
-		if code, out := vm.start(nil, "capture", "--config", folder).wait(t); code != 0 {
-			t.Fatal(out)
-		}
-		sidecar := vm.start(nil, "proxy", "sidecar", "--config", folder)
-		until(t, "its entry", w.entries, "ratings-10.244.1.9 True")
-		const ratings, client = "http://10.96.0.10:9080/", "http://10.96.0.11:9080/"
-		toMachine := func() string { return pod.get(ratings) }
-		until(t, "from the pod to the machine", toMachine, "200 ratings, called by spiffe://cluster.local/ns/default/sa/buyer")
-		until(t, "from the machine to the pod", func() string { return vm.get(client) }, "200 client, called by spiffe://cluster.local/ns/default/sa/bookinfo-ratings")
-		until(t, "names of the mesh on the machine", func() string { return lookup(vm, "client.default.svc.cluster.local") }, "10.96.0.11")
+	vm.healthy.Store(false)
+	until(t, "no traffic for an unhealthy machine", toMachine, "503")
+	if got := w.entries(); got != "ratings-10.244.1.9 False" {
+		t.Errorf("the entry is %q", got)
+	}
+	vm.healthy.Store(true)
+	until(t, "traffic again", toMachine, "200")
 
-		vm.healthy.Store(false)
-		until(t, "no traffic for an unhealthy machine", toMachine, "503")
-		if got := w.entries(); got != "ratings-10.244.1.9 False" {
-			t.Errorf("the entry is %q", got)
-		}
-		vm.healthy.Store(true)
-		until(t, "traffic again", toMachine, "200")
+	// A new start with a token of no use: the certificate is enough.
+	sidecar.end(t)
+	until(t, "the end of its entry", w.entries, "")
+	w.files(t, folder, expired())
+	sidecar = vm.start(env, "proxy", "sidecar", "--config", folder)
+	until(t, "its entry, by its certificate", w.entries, "ratings-10.244.1.9 True")
+	until(t, "traffic to a machine without a token", toMachine, "200")
+	sidecar.end(t)
+	until(t, "the end of its entry", w.entries, "")
+	until(t, "no traffic for a machine that is gone", toMachine, "503")
 
-		// A new start with a token of no use: the certificate is enough.
-		sidecar.end(t)
-		until(t, "the end of its entry", w.entries, "")
-		w.files(t, folder, expired())
-		sidecar = vm.start(nil, "proxy", "sidecar", "--config", folder)
-		until(t, "its entry, by its certificate", w.entries, "ratings-10.244.1.9 True")
-		until(t, "traffic to a machine without a token", toMachine, "200")
-		sidecar.end(t)
-		until(t, "the end of its entry", w.entries, "")
-		until(t, "no traffic for a machine that is gone", toMachine, "503")
-
-		// Without either it says what to do.
-		if err := os.RemoveAll(filepath.Join(folder, machine.FolderIdentity)); err != nil {
-			t.Fatal(err)
-		}
-		code, out := vm.start(nil, "proxy", "sidecar", "--config", folder).wait(t)
-		if code == 0 || !strings.Contains(out, "cannot prove who it is") || !strings.Contains(out, "meshctl workload entry configure") {
-			t.Errorf("code %d:\n%s", code, out)
-		}
-	})
+	// Without either it says what to do.
+	if err := os.RemoveAll(filepath.Join(folder, machine.FolderIdentity)); err != nil {
+		t.Fatal(err)
+	}
+	code, out := vm.start(env, "proxy", "sidecar", "--config", folder).wait(t)
+	if code == 0 || !strings.Contains(out, "cannot prove who it is") || !strings.Contains(out, "meshctl workload entry configure") {
+		t.Errorf("code %d:\n%s", code, out)
+	}
 }
 
 // lookup asks for a name inside the box.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/identity"
 	"github.com/meshctl/meshctl/internal/nametable"
+	"github.com/meshctl/meshctl/internal/proxy/xdsclient"
 )
 
 // Options say which Envoy is run, and what it is connected to.
@@ -108,6 +109,11 @@ func New(o Options) (*Plane, error) {
 
 // SetWorkload gives Envoy a certificate for new handshakes.
 func (p *Plane) SetWorkload(w *identity.Workload) error { return p.secrets.set(w) }
+
+// ReportHealth tells the control plane how the workload is, on Envoy's stream.
+func (p *Plane) ReportHealth(healthy bool, reason string) {
+	p.relay.report(xdsclient.Health{Healthy: healthy, Reason: reason})
+}
 
 // Run serves until ctx ends, or until somebody has told Envoy to end.
 func (p *Plane) Run(ctx context.Context) error {

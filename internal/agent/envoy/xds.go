@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/meshctl/meshctl/internal/nametable"
+	"github.com/meshctl/meshctl/internal/proxy/xdsclient"
 )
 
 // relay passes Envoy's stream of configuration on to the control plane, which
@@ -31,9 +32,12 @@ type relay struct {
 
 	// failure is why the last stream ended; nil while one is up.
 	failure atomic.Pointer[string]
-	// down is since when there is no stream, so that it is told once.
-	mu   sync.Mutex
-	down bool
+	mu      sync.Mutex
+	down    bool // there is no stream; told once
+
+	out    sync.Mutex // held while health and up change
+	up     *upstream  // nil while there is none that has said who asks
+	health *xdsclient.Health
 }
 
 // upstream is a stream to the control plane that several goroutines write to.
@@ -46,6 +50,38 @@ func (u *upstream) send(r *discoveryv3.DeltaDiscoveryRequest) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.Send(r)
+}
+
+// report tells the control plane of the workload's health, now and on each new stream.
+func (r *relay) report(h xdsclient.Health) {
+	r.out.Lock()
+	defer r.out.Unlock()
+	r.health = &h
+	if r.up != nil {
+		_ = r.up.send(h.Request()) // when it fails the stream has ended, and the next one says it
+	}
+}
+
+// ready begins reports on a stream that has named its node.
+func (r *relay) ready(up *upstream) error {
+	r.out.Lock()
+	defer r.out.Unlock()
+	if err := up.Context().Err(); err != nil { // it has ended, and another may be there
+		return err
+	}
+	r.up = up
+	if r.health == nil {
+		return nil
+	}
+	return up.send(r.health.Request())
+}
+
+func (r *relay) gone(up *upstream) {
+	r.out.Lock()
+	defer r.out.Unlock()
+	if r.up == up {
+		r.up = nil
+	}
 }
 
 // DeltaAggregatedResources implements the service: it returns when either side ends.
@@ -90,9 +126,10 @@ func (r *relay) pass(ctx context.Context, cancel func(), down discoveryv3.Aggreg
 		return fmt.Errorf("open stream: %w", err)
 	}
 	up := &upstream{AggregatedDiscoveryService_DeltaAggregatedResourcesClient: stream}
+	defer r.gone(up)
 	asking := make(chan error, 1)
 	go func() {
-		err := ask(down, up)
+		err := r.ask(down, up)
 		if err != nil && !errors.Is(err, io.EOF) { // a Send's EOF is explained by Recv
 			cancel()
 		}
@@ -112,8 +149,8 @@ func (r *relay) pass(ctx context.Context, cancel func(), down discoveryv3.Aggreg
 }
 
 // ask passes Envoy's requests on, and after the first, which says who asks, asks
-// for the names of services.
-func ask(down discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer, up *upstream) error {
+// for the names of services and reports the workload's health.
+func (r *relay) ask(down discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer, up *upstream) error {
 	for first := true; ; first = false {
 		req, err := down.Recv()
 		if errors.Is(err, io.EOF) {
@@ -129,6 +166,9 @@ func ask(down discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesSer
 			continue
 		}
 		if err := up.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: nametable.TypeURL, ResourceNamesSubscribe: []string{"*"}}); err != nil {
+			return err
+		}
+		if err := r.ready(up); err != nil {
 			return err
 		}
 	}

@@ -36,14 +36,31 @@ const Nobody = 65534
 // and, when that is root, once more as an ordinary user.
 func InNode(t *testing.T, body func(t *testing.T)) {
 	t.Helper()
-	if os.Getenv(envPart) == partNode {
-		if err := node.Setup(node.DefaultNetwork(), "node"); err != nil {
-			t.Fatalf("set up node: %v", node.Explain(err, "/"))
-		}
-		body(t)
-		return
+	if !inNode(t, body) {
+		AsEachUser(t, func(t *testing.T) { inNewNode(t) })
 	}
-	AsEachUser(t, func(t *testing.T) { inNewNode(t) })
+}
+
+// InOneNode is InNode for the user who runs the tests alone: the body needs files
+// that others may not be able to read.
+func InOneNode(t *testing.T, body func(t *testing.T)) {
+	t.Helper()
+	if !inNode(t, body) {
+		inNewNode(t)
+	}
+}
+
+// inNode runs body when this process is a node already.
+func inNode(t *testing.T, body func(t *testing.T)) bool {
+	t.Helper()
+	if os.Getenv(envPart) != partNode {
+		return false
+	}
+	if err := node.Setup(node.DefaultNetwork(), "node"); err != nil {
+		t.Fatalf("set up node: %v", node.Explain(err, "/"))
+	}
+	body(t)
+	return true
 }
 
 // AsEachUser runs body as the user who runs the tests and, when that is root,

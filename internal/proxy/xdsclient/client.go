@@ -103,8 +103,8 @@ type Health struct {
 // typeHealth marks a report among requests (Istio's HealthInformation).
 const typeHealth = "type.googleapis.com/istio.v1.HealthInformation"
 
-// request is a report on the wire: an error detail says what is wrong.
-func (h Health) request() *discoveryv3.DeltaDiscoveryRequest {
+// Request is a report on the wire: an error detail says what is wrong.
+func (h Health) Request() *discoveryv3.DeltaDiscoveryRequest {
 	r := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: typeHealth}
 	if !h.Healthy {
 		r.ErrorDetail = &statusv1.Status{Code: int32(codes.Internal), Message: h.Reason}
@@ -118,7 +118,7 @@ func (c *Client) Report(h Health) {
 	defer c.out.Unlock()
 	c.health = &h
 	if c.up != nil {
-		_ = c.up.Send(h.request()) // when it fails the stream has ended, and the next one says it
+		_ = c.up.Send(h.Request()) // when it fails the stream has ended, and the next one says it
 	}
 }
 
@@ -136,7 +136,7 @@ func (c *Client) ready(s stream) error {
 	if c.health == nil {
 		return nil
 	}
-	return s.Send(c.health.request())
+	return s.Send(c.health.Request())
 }
 
 func (c *Client) down() {
