@@ -49,6 +49,12 @@ func (s *Source) followCustom(ctx context.Context, st *state) {
 	c := &customs{source: s, state: st, defined: newDefinitions(s, st), running: map[resource.Kind]*runningWatch{}}
 	defer c.wait.Wait()
 	c.wait.Go(func() { c.defined.run(ctx) })
+	c.wait.Go(func() { s.tags.run(ctx, st) })
+	select { // what is for a tag must not be missing at the start
+	case <-s.tags.known:
+	case <-ctx.Done():
+		return
+	}
 	first, step := true, 0
 	for {
 		err := c.look(ctx)
@@ -78,6 +84,8 @@ func (s *Source) followCustom(ctx context.Context, st *state) {
 			return
 		case <-c.defined.changed:
 			step = 0
+		case <-s.tags.changed:
+			c.again(ctx)
 		case <-t.C:
 		}
 		t.Stop()
@@ -111,6 +119,14 @@ func (c *customs) look(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// again reads all kinds anew: other objects are for us by now.
+func (c *customs) again(ctx context.Context) {
+	for _, r := range c.running {
+		r.stop()
+		c.start(ctx, r.kind)
+	}
 }
 
 func (c *customs) start(ctx context.Context, k kind) {
@@ -215,7 +231,7 @@ func (d *definitions) change(edit func()) {
 	}
 }
 
-var errNoMetadata = errors.New("a definition without metadata")
+var errNoMetadata = errors.New("an object without metadata")
 
 func definitionName(o any) (string, error) {
 	m, ok := o.(metav1.Object)

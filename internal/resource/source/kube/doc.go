@@ -8,7 +8,8 @@
 //
 //  1. Each kind has a watch (watch.go): list, then follow, again after an error.
 //     Kinds that are custom resources are watched while the cluster serves them
-//     (crd.go). Lists are narrowed where the API server can do it.
+//     (crd.go). Lists are narrowed where the API server can do it. Objects of another
+//     revision are left out, those of a tag of this one are not (tags.go).
 //  2. Objects of Kubernetes' own kinds are cut down to the fields that the mesh
 //     reads (trim.go) before anything else keeps them; objects of the others go
 //     through the decoder and the rules that files go through (item.go).

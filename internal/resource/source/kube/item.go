@@ -90,7 +90,7 @@ func validate(o *resource.Object) []diag.Diagnostic {
 // custom decodes and validates an object as if it had been read from a file.
 func (s *Source) custom(k kind, u *unstructured.Unstructured) (*item, error) {
 	it := newItem(k, u)
-	if rev, ok := u.GetLabels()["istio.io/rev"]; ok && s.opts.Revision != "" && rev != s.opts.Revision {
+	if !s.tags.ours(u.GetLabels()) {
 		return it, nil
 	}
 	u.SetManagedFields(nil)

@@ -135,6 +135,7 @@ func Rights() []Right {
 		{Group: "discovery.k8s.io", Resources: []string{"endpointslices"}},
 		{Group: "networking.k8s.io", Resources: []string{"ingresses", "ingressclasses"}},
 		{Group: "apiextensions.k8s.io", Resources: []string{"customresourcedefinitions"}},
+		{Group: tagKind.gvr.Group, Resources: []string{tagKind.gvr.Resource}},
 	}
 	byGroup := map[string]int{}
 	for _, info := range customInfos() {

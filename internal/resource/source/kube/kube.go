@@ -33,7 +33,7 @@ type Options struct {
 	// which holds the mesh config.
 	ConfigMaps []string
 	// Revision leaves out objects of Istio's kinds whose label istio.io/rev names
-	// another; empty takes them all.
+	// another, and not a tag of this one; empty takes them all.
 	Revision string
 	// Followed is told when a kind whose definition may be missing is followed, and when
 	// it no longer is; nil for nobody. It must not block.
@@ -50,6 +50,7 @@ type Source struct {
 	dynamic   dynamic.Interface
 	metadata  metadata.Interface
 	discovery discovery.DiscoveryInterface
+	tags      *tags
 }
 
 // New makes a source. It does not talk to the API server yet.
@@ -73,6 +74,7 @@ func New(o Options) (*Source, error) {
 		o.Followed = func(resource.Kind, bool) {}
 	}
 	s := &Source{opts: o}
+	s.tags = newTags(s)
 	s.log = o.Logger.With("component", "source", "source", s.Name())
 	plain := rest.CopyConfig(o.Config)
 	binary := rest.CopyConfig(o.Config)

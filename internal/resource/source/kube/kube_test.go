@@ -7,6 +7,7 @@ import (
 
 	securityv1beta1 "istio.io/api/security/v1beta1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/resource"
@@ -238,4 +239,54 @@ func TestRevision(t *testing.T) {
 	}
 	c.apply(t, labelled("shop/ours", "default"))
 	r.until(t, "an object that changed hands", func() bool { return len(r.objects) == 1 })
+}
+
+// A tag is another name of a revision: objects for it were left out, policies too.
+func TestObjectsForATagOfTheRevision(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.define("virtualservices")
+	labelled := func(o string, labels string) string {
+		return strings.Replace(o, `"name"`, `"labels":{`+labels+`},"name"`, 1)
+	}
+	tag := func(name, revision string) string {
+		return labelled(object("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "istio-revision-tag-"+name, ""),
+			`"istio.io/tag":"`+name+`","istio.io/rev":"`+revision+`"`)
+	}
+	virtual := func(rev string) string {
+		return labelled(virtualService("shop/of-"+rev, "reviews"), `"istio.io/rev":"`+rev+`"`)
+	}
+	c.apply(t, tag("prod", "canary"), tag("test", "default"), virtual("canary"), virtual("prod"), virtual("test"), virtual("default"))
+	r := c.follow(t, Options{Revision: "canary"})
+	inForce := func(revs ...string) func() bool {
+		return func() bool {
+			for _, rev := range revs {
+				if r.objects[key(resource.KindVirtualService, "shop/of-"+rev)] == nil {
+					return false
+				}
+			}
+			return len(r.objects) == len(revs)
+		}
+	}
+	r.until(t, "the first Apply", r.started)
+	if !inForce("canary", "prod")() {
+		t.Errorf("at first in force:\n%s", r.text())
+	}
+	c.apply(t, tag("test", "canary"))
+	r.until(t, "a tag that changed hands", inForce("canary", "prod", "test"))
+	c.apply(t, tag("prod", "default"))
+	r.until(t, "a tag that went to another", inForce("canary", "test"))
+	if !c.Delete("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "istio-revision-tag-test") {
+		t.Fatal("no tag to delete")
+	}
+	r.until(t, "the end of a tag", inForce("canary"))
+
+	s, err := New(Options{Config: &rest.Config{Host: c.url}, Revision: "default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, findings, err := s.Once(t.Context(), "")
+	if err != nil || len(objects) != 2 {
+		t.Errorf("read once: %v, %v, %v", objects, findings, err)
+	}
 }

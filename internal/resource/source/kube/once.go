@@ -33,6 +33,13 @@ func (s *Source) Once(ctx context.Context, within string) ([]*resource.Object, [
 	if err != nil {
 		return nil, nil, err
 	}
+	var findings []diag.Diagnostic
+	switch err := s.tags.read(ctx); {
+	case apierrors.IsForbidden(err):
+		findings = append(findings, notListed(tagKind, ""))
+	case err != nil:
+		return nil, nil, fmt.Errorf("list tags: %w", err)
+	}
 	kinds := s.builtin()
 	for _, info := range customInfos() {
 		if version := served[info.Kind]; version != "" {
@@ -59,7 +66,6 @@ func (s *Source) Once(ctx context.Context, within string) ([]*resource.Object, [
 		return nil, nil, err
 	}
 	var objects []*resource.Object
-	var findings []diag.Diagnostic
 	for _, f := range found {
 		objects, findings = append(objects, f.objects...), append(findings, f.findings...)
 	}

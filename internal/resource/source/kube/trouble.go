@@ -24,6 +24,8 @@ func missingRight(k kind) diag.Diagnostic {
 	switch {
 	case k.gvr == definitionResource:
 		d.Effect = "kinds that are installed later are followed within a minute; those that are removed are not let go of"
+	case k.gvr == tagKind.gvr:
+		d.Effect = "no proxy is served before they have been read once: they say which tags stand for this revision, and a policy may be for a tag"
 	case k.guards:
 		d.Effect = "no proxy is served before they have been read once: what they forbid would be allowed"
 	}
