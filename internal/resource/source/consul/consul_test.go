@@ -1,15 +1,11 @@
 package consul_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,6 +19,7 @@ import (
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/resource/source/consul"
+	"github.com/meshctl/meshctl/internal/testenv/consulagent"
 )
 
 // patience is how long anything may take that ends by itself.
@@ -126,121 +123,35 @@ func follow(t *testing.T, o consul.Options) *sink {
 	return s
 }
 
-// agent runs a real Consul, or skips the test.
-func agent(t *testing.T) (address string) {
-	t.Helper()
-	program := os.Getenv("MESH_CONSUL")
-	if program == "" {
-		program, _ = exec.LookPath("consul")
-	}
-	if program == "" {
-		if os.Getenv("MESH_REQUIRE_CONSUL") == "1" {
-			t.Fatal("MESH_REQUIRE_CONSUL=1, and there is no consul at MESH_CONSUL or in PATH")
-		}
-		t.Skip("no consul at MESH_CONSUL or in PATH")
-	}
-	port := func() int {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		return ln.Addr().(*net.TCPAddr).Port
-	}
-	dir := t.TempDir()
-	api := port()
-	config, err := json.Marshal(map[string]any{"ports": map[string]int{
-		"http": api, "dns": -1, "grpc": -1, "server": port(), "serf_lan": port(), "serf_wan": port(),
-	}, "acl": map[string]any{"enabled": true, "default_policy": "deny", "tokens": map[string]string{"master": token, "agent": token}}})
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "c.json"), config, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	cmd := exec.Command(program, "agent", "-dev", "-bind=127.0.0.1", "-client=127.0.0.1", "-config-file="+filepath.Join(dir, "c.json"))
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("consul:\n%s", log.String()[max(0, log.Len()-4000):])
-		}
-	})
-	address = fmt.Sprintf("http://127.0.0.1:%d", api)
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for time.Now().Before(deadline) {
-		if code, body := call(t, http.MethodGet, address+"/v1/status/leader", ""); code == http.StatusOK && len(body) > 4 {
-			if code, _ := call(t, http.MethodGet, address+"/v1/catalog/services", ""); code == http.StatusOK {
-				return address
-			}
-		}
-		<-tick.C
-	}
-	t.Fatal("Consul does not start")
-	return ""
-}
-
 const token = "7f0e2b5c-6d0d-4b1c-8c5a-2f8a4f9d1e11"
-
-func call(t *testing.T, method, url, body string) (int, string) {
-	t.Helper()
-	req, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("X-Consul-Token", token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer resp.Body.Close()
-	var b bytes.Buffer
-	if _, err := b.ReadFrom(resp.Body); err != nil {
-		return 0, err.Error()
-	}
-	return resp.StatusCode, b.String()
-}
-
-func put(t *testing.T, url, body string) {
-	t.Helper()
-	if code, text := call(t, http.MethodPut, url, body); code != http.StatusOK {
-		t.Fatalf("PUT %s: %d %s", url, code, text)
-	}
-}
 
 // A real agent: services come, change their health, move and go.
 func TestRealAgent(t *testing.T) {
 	t.Parallel()
-	address := agent(t)
+	agent := consulagent.Start(t, consulagent.Options{Token: token})
+	address := agent.URL
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	put(t, address+"/v1/agent/service/register", `{"ID":"r1","Name":"Ratings","Address":"10.0.0.1","Port":9080,"Tags":["version=v1","primary"],"Meta":{"protocol":"http"}}`)
+	agent.Put(t, "/v1/agent/service/register", `{"ID":"r1","Name":"Ratings","Address":"10.0.0.1","Port":9080,"Tags":["version=v1","primary"],"Meta":{"protocol":"http"}}`)
 	s := follow(t, consul.Options{Address: address, TokenFile: file, First: patience})
 	const head = "ratings.service.consul:9080/HTTP"
 	s.until(t, "the first service", func() bool { return s.print() == head+"\n"+head+" -> 10.0.0.1:9080 version=v1" })
 	if n := s.applied.Load(); n != 1 {
 		t.Errorf("%d changes, want the one with everything", n)
 	}
-	put(t, address+"/v1/agent/service/register", `{"ID":"r2","Name":"Ratings","Address":"10.0.0.2","Port":9081,"Tags":["version|v2"],"Check":{"TTL":"1h","Status":"critical"}}`)
-	put(t, address+"/v1/agent/service/register", `{"ID":"d1","Name":"details","Address":"10.0.0.3","Port":9080}`)
+	agent.Put(t, "/v1/agent/service/register", `{"ID":"r2","Name":"Ratings","Address":"10.0.0.2","Port":9081,"Tags":["version|v2"],"Check":{"TTL":"1h","Status":"critical"}}`)
+	agent.Put(t, "/v1/agent/service/register", `{"ID":"d1","Name":"details","Address":"10.0.0.3","Port":9080}`)
 	s.until(t, "a second service", func() bool { return strings.Contains(s.print(), "details.service.consul:9080/ -> 10.0.0.3:9080") })
 	if strings.Contains(s.print(), "10.0.0.2") {
 		t.Errorf("a critical instance takes traffic:\n%s", s.print())
 	}
-	put(t, address+"/v1/agent/check/pass/service:r2", "")
+	agent.Put(t, "/v1/agent/check/pass/service:r2", "")
 	s.until(t, "a healthy instance", func() bool { return strings.Contains(s.print(), head+" -> 10.0.0.2:9081 version=v2") })
-	put(t, address+"/v1/agent/check/fail/service:r2", "")
+	agent.Put(t, "/v1/agent/check/fail/service:r2", "")
 	s.until(t, "one that is ill", func() bool { return !strings.Contains(s.print(), "10.0.0.2") })
-	put(t, address+"/v1/agent/service/deregister/d1", "")
+	agent.Put(t, "/v1/agent/service/deregister/d1", "")
 	s.until(t, "the end of a service", func() bool { return !strings.Contains(s.print(), "details") })
 	if f := s.finding(); f != "" {
 		t.Errorf("finding: %s", f)
