@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -220,6 +221,34 @@ func TestSecretsAreCutDown(t *testing.T) {
 	}
 	if slices.Sort(got); !slices.Equal(got, []string{"generic", "tls"}) {
 		t.Errorf("in force: %v", got)
+	}
+}
+
+// A Secret that was made anew with another type was lost when the watch of its new
+// type was heard before the one of its old.
+func TestSecretOfAnotherTypeIsHeardOfInAnyOrder(t *testing.T) {
+	t.Parallel()
+	const tls, opaque = "Secret/tls", "Secret/opaque"
+	k := key(resource.KindSecret, "shop/cert")
+	version := func(hash uint64) *item {
+		return &item{key: k, object: &resource.Object{Key: k, Hash: hash}}
+	}
+	r := newRecorder()
+	st := newState("test", r, slog.New(slog.DiscardHandler))
+	for _, id := range []string{tls, opaque} {
+		st.expect(id)
+	}
+	st.replace(tls, nil)
+	st.replace(opaque, nil)
+	st.set(opaque, version(2))
+	st.set(tls, version(1))
+	st.remove(tls, k)
+	if o := r.objects[k]; o == nil || o.Hash != 2 {
+		t.Errorf("in force:\n%s", r.text())
+	}
+	st.remove(opaque, k)
+	if r.objects[k] != nil || len(st.entries)+len(st.beneath) > 0 {
+		t.Errorf("left in force:\n%s%s", r.text(), st)
 	}
 }
 

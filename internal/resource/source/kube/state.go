@@ -20,10 +20,14 @@ type state struct {
 	sink source.Sink
 	log  *slog.Logger
 
-	mu       sync.Mutex
-	waiting  map[string]bool // not heard from; the sink hears nothing before all are
-	started  bool
-	entries  map[resource.Key]entry
+	mu      sync.Mutex
+	waiting map[string]bool // not heard from; the sink hears nothing before all are
+	started bool
+	entries map[resource.Key]entry
+	// beneath are entries that another watch had, and may still have, when the one in
+	// force came: a Secret that is made anew with another type is heard of from two
+	// watches, in any order.
+	beneath  map[resource.Key]entry
 	troubles map[string]diag.Diagnostic // by watch
 	unsaid   bool                       // findings changed since they were reported
 }
@@ -39,7 +43,7 @@ type entry struct {
 func newState(name string, sink source.Sink, log *slog.Logger) *state {
 	return &state{
 		name: name, sink: sink, log: log,
-		waiting: map[string]bool{}, entries: map[resource.Key]entry{}, troubles: map[string]diag.Diagnostic{},
+		waiting: map[string]bool{}, entries: map[resource.Key]entry{}, beneath: map[resource.Key]entry{}, troubles: map[string]diag.Diagnostic{},
 	}
 }
 
@@ -113,6 +117,11 @@ func (s *state) replace(id string, items []*item) {
 			s.drop(id, k, &change)
 		}
 	}
+	for k, e := range s.beneath {
+		if e.from == id && !listed[k] {
+			delete(s.beneath, k)
+		}
+	}
 	s.tell(change)
 	s.hear(id)
 }
@@ -149,6 +158,12 @@ func (s *state) take(id string, it *item, c *change) {
 	case it.object != nil:
 		c.set = append(c.set, it.object)
 	}
+	if b, ok := s.beneath[it.key]; ok && b.from == id {
+		delete(s.beneath, it.key)
+	}
+	if old.from != "" && old.from != id {
+		s.beneath[it.key] = old
+	}
 	s.entries[it.key] = now
 	s.unsaid = s.unsaid || !slices.Equal(old.findings, now.findings)
 }
@@ -162,13 +177,25 @@ func same(a, b *resource.Object) bool {
 func (s *state) drop(id string, k resource.Key, c *change) {
 	old, ok := s.entries[k]
 	if !ok || old.from != id {
+		if b, ok := s.beneath[k]; ok && b.from == id {
+			delete(s.beneath, k)
+		}
 		return
 	}
-	delete(s.entries, k)
-	if old.object != nil {
+	below, ok := s.beneath[k]
+	delete(s.beneath, k)
+	if ok {
+		s.entries[k] = below
+	} else {
+		delete(s.entries, k)
+	}
+	switch {
+	case below.object != nil:
+		c.set = append(c.set, below.object)
+	case old.object != nil:
 		c.deleted = append(c.deleted, k)
 	}
-	s.unsaid = s.unsaid || len(old.findings) > 0
+	s.unsaid = s.unsaid || len(old.findings)+len(below.findings) > 0
 }
 
 // tell passes a change on.
