@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -44,8 +46,20 @@ func (cp *ControlPlane) ConfigDump(id string) (*adminv3.ConfigDump, error) {
 			Name: name, ActiveState: &adminv3.ListenersConfigDump_DynamicListenerState{VersionInfo: version, Listener: body},
 		})
 	})
+	hosts := map[string][]*anypb.Any{} // by route configuration
+	all(xdsserve.TypeVirtualHost, func(name, _ string, body *anypb.Any) {
+		if i := strings.LastIndexByte(name, '/'); i > 0 {
+			hosts[name[:i]] = append(hosts[name[:i]], body)
+		}
+	})
+	var failed error
 	var routes adminv3.RoutesConfigDump
-	all(xdsserve.TypeRoute, func(_, version string, body *anypb.Any) {
+	all(xdsserve.TypeRoute, func(name, version string, body *anypb.Any) {
+		body, err := withHosts(body, hosts[name])
+		if err != nil {
+			failed = fmt.Errorf("show route configuration %q: %w", name, err)
+			return
+		}
 		routes.DynamicRouteConfigs = append(routes.DynamicRouteConfigs, &adminv3.RoutesConfigDump_DynamicRouteConfig{VersionInfo: version, RouteConfig: body})
 	})
 	var endpoints adminv3.EndpointsConfigDump
@@ -53,7 +67,6 @@ func (cp *ControlPlane) ConfigDump(id string) (*adminv3.ConfigDump, error) {
 		endpoints.DynamicEndpointConfigs = append(endpoints.DynamicEndpointConfigs, &adminv3.EndpointsConfigDump_DynamicEndpointConfig{VersionInfo: version, EndpointConfig: body})
 	})
 	var secrets adminv3.SecretsConfigDump
-	var failed error
 	all(xdsserve.TypeSecret, func(name, version string, body *anypb.Any) {
 		shown, err := withoutKeys(body)
 		if err != nil {
@@ -74,6 +87,26 @@ func (cp *ControlPlane) ConfigDump(id string) (*adminv3.ConfigDump, error) {
 		out.Configs = append(out.Configs, a)
 	}
 	return out, nil
+}
+
+// withHosts puts virtual hosts that are sent by themselves into their route
+// configuration, as a proxy's own dump has them.
+func withHosts(body *anypb.Any, hosts []*anypb.Any) (*anypb.Any, error) {
+	if len(hosts) == 0 {
+		return body, nil
+	}
+	var rc routev3.RouteConfiguration
+	if err := body.UnmarshalTo(&rc); err != nil {
+		return nil, err
+	}
+	for _, h := range hosts {
+		var vh routev3.VirtualHost
+		if err := h.UnmarshalTo(&vh); err != nil {
+			return nil, err
+		}
+		rc.VirtualHosts = append(rc.VirtualHosts, &vh)
+	}
+	return anypb.New(&rc)
 }
 
 // withoutKeys is a Secret as it may be shown: certificates, and no keys.

@@ -66,7 +66,7 @@ func (cp *ControlPlane) Debug() http.Handler {
 		if err != nil {
 			return nil, err
 		}
-		b, err := protojson.Marshal(d)
+		b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(d) // as Envoy writes it
 		return json.RawMessage(b), err
 	})
 	get("/debug/originz", func(r *http.Request) (any, error) { return cp.ProxyDump(r.URL.Query().Get("proxyID")) })

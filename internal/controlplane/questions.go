@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -134,9 +135,18 @@ func (q *questions) syncz() ([]*anypb.Any, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &statusv3.ClientConfig{Node: &corev3.Node{Id: s.Node, Cluster: s.Cluster, Metadata: meta}}
+		// Istio's tools call a proxy by pod.namespace, and do not know virtual hosts
+		// that are sent by themselves: those count with their routes.
+		c := &statusv3.ClientConfig{Node: &corev3.Node{Id: s.Proxy, Cluster: s.Cluster, Metadata: meta}}
 		for _, t := range s.Types {
-			x := &statusv3.ClientConfig_GenericXdsConfig{TypeUrl: t.TypeURL, VersionInfo: t.Acked.Version, ConfigStatus: configStatus(t)}
+			if t.TypeURL == xdsserve.TypeVirtualHost {
+				continue
+			}
+			state := t.State()
+			if t.TypeURL == xdsserve.TypeRoute {
+				state = worst(state, s.Types)
+			}
+			x := &statusv3.ClientConfig_GenericXdsConfig{TypeUrl: t.TypeURL, VersionInfo: t.Acked.Version, ConfigStatus: configStatus(state)}
 			if !t.Changed.IsZero() {
 				x.LastUpdated = timestamppb.New(t.Changed)
 			}
@@ -151,13 +161,24 @@ func (q *questions) syncz() ([]*anypb.Any, error) {
 	return out, nil
 }
 
-func configStatus(t xdsserve.TypeStatus) statusv3.ConfigStatus {
-	switch {
-	case t.Refusal != nil:
+// worst is the state of routes with their virtual hosts.
+func worst(routes xdsserve.State, types []xdsserve.TypeStatus) xdsserve.State {
+	order := []xdsserve.State{xdsserve.NotSent, xdsserve.Synced, xdsserve.Behind, xdsserve.Refused}
+	for _, t := range types {
+		if t.TypeURL == xdsserve.TypeVirtualHost && slices.Index(order, t.State()) > slices.Index(order, routes) {
+			routes = t.State()
+		}
+	}
+	return routes
+}
+
+func configStatus(s xdsserve.State) statusv3.ConfigStatus {
+	switch s {
+	case xdsserve.Refused:
 		return statusv3.ConfigStatus_ERROR
-	case t.Stale:
+	case xdsserve.Behind:
 		return statusv3.ConfigStatus_STALE
-	case t.Sent.Nonce == "":
+	case xdsserve.NotSent:
 		return statusv3.ConfigStatus_NOT_SENT
 	default:
 		return statusv3.ConfigStatus_SYNCED

@@ -34,7 +34,9 @@ func (s *Server) answers(wire wire, sotw bool, first request, requests <-chan re
 		if !s.answerer.Answers(r.typeURL) {
 			return status.Errorf(codes.InvalidArgument, "a stream that began with a question cannot subscribe to %s", r.typeURL)
 		}
-		if r.nonce == "" { // an acknowledgement asks nothing
+		// An acknowledgement asks nothing. Some clients put a nonce of their own into
+		// what they ask first.
+		if r.nonce != answerNonce {
 			names := r.names
 			if !sotw {
 				names = r.subscribe
@@ -59,12 +61,15 @@ func (s *Server) answers(wire wire, sotw bool, first request, requests <-chan re
 	}
 }
 
+// answerNonce is that of every answer.
+const answerNonce = "meshctl-answer"
+
 func answer(sotw bool, typeURL, identifier string, resources []*anypb.Any) any {
 	who := &corev3.ControlPlane{Identifier: identifier}
 	if sotw {
-		return &discoveryv3.DiscoveryResponse{VersionInfo: "1", Nonce: "1", TypeUrl: typeURL, Resources: resources, ControlPlane: who}
+		return &discoveryv3.DiscoveryResponse{VersionInfo: "1", Nonce: answerNonce, TypeUrl: typeURL, Resources: resources, ControlPlane: who}
 	}
-	out := &discoveryv3.DeltaDiscoveryResponse{SystemVersionInfo: "1", Nonce: "1", TypeUrl: typeURL, ControlPlane: who}
+	out := &discoveryv3.DeltaDiscoveryResponse{SystemVersionInfo: "1", Nonce: answerNonce, TypeUrl: typeURL, ControlPlane: who}
 	for _, r := range resources {
 		out.Resources = append(out.Resources, &discoveryv3.Resource{Name: typeURL, Version: "1", Resource: r})
 	}

@@ -36,17 +36,45 @@ type Session struct {
 
 // TypeStatus is the state of one type of a session.
 type TypeStatus struct {
-	TypeURL    string    `json:"typeURL"`
-	Short      string    `json:"short"` // cds, eds, lds, ...
-	Wildcard   bool      `json:"wildcard,omitempty"`
-	Subscribed int       `json:"subscribed"` // names
-	Sent       Delivery  `json:"sent"`
-	Acked      Delivery  `json:"acked"`
-	Bytes      uint64    `json:"bytes"` // sent since the session began
-	Refusal    *Refusal  `json:"refusal,omitempty"`
-	Stale      bool      `json:"stale"` // something is sent or due, and not acknowledged
-	Settled    uint64    `json:"settled"`
-	Changed    time.Time `json:"changed,omitzero"`
+	TypeURL    string   `json:"typeURL"`
+	Short      string   `json:"short"` // cds, eds, lds, ...
+	Wildcard   bool     `json:"wildcard,omitempty"`
+	Subscribed int      `json:"subscribed"` // names
+	Sent       Delivery `json:"sent"`
+	Acked      Delivery `json:"acked"`
+	Bytes      uint64   `json:"bytes"` // sent since the session began
+	Refusal    *Refusal `json:"refusal,omitempty"`
+	Stale      bool     `json:"stale"` // something is sent or due, and not acknowledged
+	// Resumed: the client came with what it had from an earlier session, so that
+	// nothing may have been to send.
+	Resumed bool      `json:"resumed,omitempty"`
+	Settled uint64    `json:"settled"`
+	Changed time.Time `json:"changed,omitzero"`
+}
+
+// State is how far a client is with a type.
+type State string
+
+// States, as Istio calls them.
+const (
+	Synced  State = "SYNCED"   // it has what there is
+	Behind  State = "STALE"    // something is sent or due, and not acknowledged
+	Refused State = "ERROR"    // it refused what was sent last, and goes on with what it had
+	NotSent State = "NOT SENT" // there was nothing to send
+)
+
+// State is how far the client is.
+func (t TypeStatus) State() State {
+	switch {
+	case t.Refusal != nil:
+		return Refused
+	case t.Stale:
+		return Behind
+	case t.Sent.Nonce == "" && !t.Resumed:
+		return NotSent
+	default:
+		return Synced
+	}
 }
 
 // Delivery is one response: the version of the whole Set that it was made from.
@@ -216,7 +244,7 @@ func (r *row) subscribed(sub *subscription) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.of(sub)
-	t.Wildcard, t.Subscribed = sub.wildcard, len(sub.names)
+	t.Wildcard, t.Subscribed, t.Resumed = sub.wildcard, len(sub.names), sub.resumed
 }
 
 func (r *row) sent(sub *subscription, in *inflight, bytes int) {

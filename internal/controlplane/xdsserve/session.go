@@ -137,7 +137,7 @@ func (s *session) subscribe(r request) *subscription {
 	slices.SortStableFunc(s.order, func(a, b *subscription) int {
 		return cmp.Or(cmp.Compare(a.rule.rank, b.rule.rank), cmp.Compare(a.typeURL, b.typeURL))
 	})
-	if len(r.initial) > 0 {
+	if sub.resumed = len(r.initial) > 0; sub.resumed {
 		s.quiet = time.Now().Add(s.server.removalGrace)
 	}
 	return sub

@@ -13,6 +13,7 @@ const wildcardName = "*"
 // subscription is what a session knows of one type: what the client asked for
 // and what it was told. It belongs to the session's goroutine.
 type subscription struct {
+	resumed bool // the client came with what it had
 	typeURL string
 	rule    typeRule
 	sotw    bool
