@@ -35,10 +35,30 @@ func (m *Mesh) Read(ctx context.Context) ([]*resource.Object, []diag.Diagnostic,
 		return nil, nil, err
 	}
 	objects, findings, err := s.Once(ctx, m.opts.Within)
+	var nothing *source.ForbiddenError
+	if errors.As(err, &nothing) {
+		return nil, nil, m.forbidden(nothing)
+	}
 	if err != nil {
 		return nil, nil, m.client.Explain(err, "read the objects of the mesh")
 	}
 	return objects, findings, nil
+}
+
+// forbidden names the rights that somebody lacks who may see nothing.
+func (m *Mesh) forbidden(e *source.ForbiddenError) error {
+	out := &kube.Error{Kind: kube.Forbidden, Cause: e.Err}
+	var first *kube.Error
+	if errors.As(m.client.Explain(e.Err, "list "+e.Resources[0]), &first) {
+		out.Missing, out.Cause = first.Missing, first.Cause
+	}
+	out.Message = "you may not see the mesh on cluster " + m.client.Name() + ": none of its objects may be listed"
+	out.Steps = []string{
+		"ask for the right to list " + strings.Join(e.Resources, ", "),
+		"kubectl auth can-i list " + e.Resources[0] + " -A",
+		"name a namespace with -n, if you have rights in one only",
+	}
+	return out
 }
 
 // Objects lists objects of a kind as they are written; empty arguments mean all. A

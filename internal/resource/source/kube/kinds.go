@@ -26,6 +26,8 @@ type kind struct {
 	empty runtime.Object // of the type that trim takes
 	// guards: without these objects, what they forbid is allowed.
 	guards bool
+	// optional: that it may not be listed is not worth a word.
+	optional bool
 }
 
 func (k kind) selector() fields.Selector {

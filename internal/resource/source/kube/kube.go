@@ -122,6 +122,8 @@ func (s *Source) listWatch(k kind) *cache.ListWatch {
 	if k.trim != nil {
 		client := s.typed.CoreV1().RESTClient()
 		switch k.gvr.Group {
+		case "apps":
+			client = s.typed.AppsV1().RESTClient()
 		case "discovery.k8s.io":
 			client = s.typed.DiscoveryV1().RESTClient()
 		case "networking.k8s.io":
