@@ -25,7 +25,7 @@ type Options struct {
 
 // NewCmd makes the command; run, if not nil, takes the place of its work.
 func NewCmd(e *env.Env, run func(context.Context, *Options) error) *cobra.Command {
-	o := &Options{Env: e, Format: stdio.Formats(stdio.Wide)}
+	o := &Options{Env: e, Format: stdio.Formats(stdio.Wide, stdio.CSV)}
 	cmd := &cobra.Command{
 		Use:     "gateways [NAME[.NAMESPACE]]",
 		Aliases: []string{"exposed"},
@@ -79,7 +79,7 @@ func Run(ctx context.Context, o *Options) error {
 		}
 	}
 	if err := o.Env.IO.Print(o.Format, stdio.Document{
-		Kind: "GatewayList", Items: all, Table: func() stdio.Table { return table(all, o.Format.Is(stdio.Wide)) },
+		Kind: "GatewayList", Items: all, Table: func() stdio.Table { return table(all, o.Format.Is(stdio.Wide, stdio.CSV)) },
 		Empty: "nothing is exposed: there is no Gateway and no Ingress",
 	}); err != nil {
 		return err

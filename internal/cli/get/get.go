@@ -30,7 +30,7 @@ type Options struct {
 
 // NewCmd makes the command; run, if not nil, takes the place of its work.
 func NewCmd(e *env.Env, run func(context.Context, *Options) error) *cobra.Command {
-	o := &Options{Env: e, Format: stdio.Formats(stdio.Wide, stdio.Name)}
+	o := &Options{Env: e, Format: stdio.Formats(stdio.Wide, stdio.Name, stdio.CSV)}
 	cmd := &cobra.Command{
 		Use:   "get KIND[,KIND] [NAME...]",
 		Short: "List the objects of the mesh",

@@ -18,7 +18,7 @@ func (o *Options) print(ctx context.Context, m *env.Mesh, found []section) error
 	for _, s := range found {
 		all = append(all, s.objects...)
 	}
-	if !o.Format.Is(stdio.TableFormat, stdio.Wide) {
+	if !o.Format.Is(stdio.TableFormat, stdio.Wide, stdio.CSV) {
 		return o.printObjects(all)
 	}
 	pods, err := podsByName(ctx, m, found)

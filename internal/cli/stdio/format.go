@@ -9,11 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	kubejson "k8s.io/apimachinery/pkg/util/json"
-	"k8s.io/client-go/util/jsonpath"
 	"sigs.k8s.io/yaml"
-
-	"github.com/meshctl/meshctl/internal/cli/exit"
 )
 
 // Names of formats.
@@ -23,7 +19,7 @@ const (
 	JSON        = "json"
 	YAML        = "yaml"
 	Name        = "name"
-	jsonPath    = "jsonpath"
+	CSV         = "csv" // all columns of the table, wide ones too
 )
 
 // APIVersion is that of every document that is not a resource of somebody else's.
@@ -35,7 +31,8 @@ type Format struct {
 	allowed []string
 }
 
-// Formats makes a Format with table, json, yaml, jsonpath=… and the extra ones.
+// Formats makes a Format with table, json, yaml, jsonpath=…, go-template=… and the
+// extra ones: CSV for commands that print one table.
 func Formats(extra ...string) Format {
 	return Format{value: TableFormat, allowed: append([]string{TableFormat, JSON, YAML}, extra...)}
 }
@@ -48,9 +45,9 @@ func (f Format) Default(value string) Format {
 
 // AddFlag adds -o.
 func (f *Format) AddFlag(cmd *cobra.Command) {
-	names := append(slices.Clone(f.allowed), "jsonpath=…")
+	names := append(slices.Clone(f.allowed), jsonPath+"=…", goTemplate+"=…")
 	cmd.Flags().VarP(f, "output", "o", "`format`: "+strings.Join(names, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(append(slices.Clone(f.allowed), jsonPath+"="), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(append(slices.Clone(f.allowed), jsonPath+"=", goTemplate+"="), cobra.ShellCompDirectiveNoFileComp))
 }
 
 // String implements pflag.Value.
@@ -61,19 +58,12 @@ func (f *Format) Type() string { return "format" }
 
 // Set implements pflag.Value.
 func (f *Format) Set(s string) error {
-	name, path, _ := strings.Cut(s, "=")
-	if name == jsonPath {
-		if path == "" {
-			return fmt.Errorf("jsonpath needs an expression, such as -o jsonpath='{.items[*].name}'")
-		}
-		if _, err := parsePath(path); err != nil {
-			return err
-		}
-		f.value = s
-		return nil
-	}
-	if !slices.Contains(f.allowed, s) {
-		return fmt.Errorf("unknown format %q; known are %s and jsonpath=…", s, strings.Join(f.allowed, ", "))
+	e, err := expression(s)
+	switch {
+	case err != nil:
+		return err
+	case e == nil && !slices.Contains(f.allowed, s):
+		return fmt.Errorf("unknown format %q; known are %s, %s=… and %s=…", s, strings.Join(f.allowed, ", "), jsonPath, goTemplate)
 	}
 	f.value = s
 	return nil
@@ -84,7 +74,11 @@ func (f Format) Is(names ...string) bool { return slices.Contains(names, f.value
 
 // IsStructured reports whether programs read the output.
 func (f Format) IsStructured() bool {
-	return f.Is(JSON, YAML) || strings.HasPrefix(f.value, jsonPath+"=")
+	return f.Is(JSON, YAML) || f.hasExpression()
+}
+
+func (f Format) hasExpression() bool {
+	return strings.HasPrefix(f.value, jsonPath+"=") || strings.HasPrefix(f.value, goTemplate+"=")
 }
 
 // Document is what a command found, in all its forms.
@@ -121,10 +115,13 @@ func (s *Streams) Print(f Format, d Document) error {
 			s.Printf("%s\n", n)
 		}
 		return nil
-	case strings.HasPrefix(f.value, jsonPath+"="):
-		return writePath(s.Out, strings.TrimPrefix(f.value, jsonPath+"="), value)
+	case f.hasExpression():
+		return writeExpression(s.Out, f.value, value)
 	}
 	t := d.Table()
+	if f.Is(CSV) {
+		return t.writeCSV(s.Out)
+	}
 	if len(t.Rows) == 0 && d.Empty != "" {
 		s.Sayf("%s\n", d.Empty)
 		return nil
@@ -141,40 +138,5 @@ func writeJSON(w io.Writer, value any) error {
 		return fmt.Errorf("print as JSON: %w", err)
 	}
 	_, err := w.Write(b.Bytes())
-	return err
-}
-
-// parsePath reads kubectl's jsonpath, braces optional as kubectl has them.
-func parsePath(path string) (*jsonpath.JSONPath, error) {
-	if !strings.Contains(path, "{") {
-		path = "{" + "." + strings.TrimPrefix(path, ".") + "}"
-	}
-	j := jsonpath.New("output").AllowMissingKeys(true)
-	if err := j.Parse(path); err != nil {
-		return nil, fmt.Errorf("jsonpath %q: %w", path, err)
-	}
-	return j, nil
-}
-
-func writePath(w io.Writer, path string, value any) error {
-	j, err := parsePath(path)
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("print by jsonpath: %w", err)
-	}
-	var plain any
-	// Whole numbers stay whole, as kubectl's filters expect.
-	if err := kubejson.Unmarshal(b, &plain); err != nil {
-		return fmt.Errorf("print by jsonpath: %w", err)
-	}
-	var out bytes.Buffer
-	if err := j.Execute(&out, plain); err != nil {
-		return exit.Dataf("jsonpath %s finds nothing", path).Because(err)
-	}
-	out.WriteByte('\n')
-	_, err = w.Write(out.Bytes())
 	return err
 }

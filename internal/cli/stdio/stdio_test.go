@@ -56,11 +56,14 @@ func TestFormats(t *testing.T) {
 		`jsonpath={.items[?(@.size>5)].name}`:     "long <name>\n",
 		`jsonpath={range .items[*]}{.name},{end}`: "a,long <name>,\n",
 		"jsonpath={.missing}":                     "\n",
+		"csv":                                     "NAME,SIZE,MORE\na,1,x\nlong <name>,22,\n",
+		`go-template={{range .items}}{{.name}}:{{.size}};{{end}}`:     "a:1;long <name>:22;",
+		`go-template={{if exists . "items"}}{{.kind}}{{end}}{{"\n"}}`: "ThingList\n",
 	} {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
-			f := stdio.Formats(stdio.Wide, stdio.Name)
+			f := stdio.Formats(stdio.Wide, stdio.Name, stdio.CSV)
 			if err := f.Set(format); err != nil {
 				t.Fatal(err)
 			}
@@ -76,7 +79,7 @@ func TestFormats(t *testing.T) {
 
 func TestBadFormats(t *testing.T) {
 	t.Parallel()
-	for _, format := range []string{"", "xml", "jsonpath", "jsonpath=", "jsonpath={.a", "wide"} {
+	for _, format := range []string{"", "xml", "jsonpath", "jsonpath=", "jsonpath={.a", "go-template", "go-template={{", "wide", "csv"} {
 		f := stdio.Formats()
 		if err := f.Set(format); err == nil {
 			t.Errorf("%q is taken", format)

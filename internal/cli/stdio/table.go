@@ -1,6 +1,8 @@
 package stdio
 
 import (
+	"encoding/csv"
+	"fmt"
 	"io"
 	"strings"
 	"unicode/utf8"
@@ -89,6 +91,32 @@ func (t *Table) write(w io.Writer, wide, color bool) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeCSV prints all columns, wide ones too; notes have a column of their own.
+func (t *Table) writeCSV(w io.Writer) error {
+	c := csv.NewWriter(w)
+	put := func(cells []string, note string) {
+		row := make([]string, len(t.Columns), len(t.Columns)+1)
+		for i := range row {
+			row[i] = cell(cells, i)
+		}
+		if len(t.notes) > 0 {
+			row = append(row, note)
+		}
+		_ = c.Write(row) // Error below tells
+	}
+	if !t.NoHeaders {
+		put(t.Columns, "NOTE")
+	}
+	for i, r := range t.Rows {
+		put(r, t.notes[i])
+	}
+	c.Flush()
+	if err := c.Error(); err != nil {
+		return fmt.Errorf("print as CSV: %w", err)
+	}
+	return nil
 }
 
 func cell(row []string, i int) string {
