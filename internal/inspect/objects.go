@@ -8,6 +8,8 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
+	netv1 "k8s.io/api/networking/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
@@ -19,6 +21,7 @@ func Kinds() []resource.Kind {
 	return []resource.Kind{
 		resource.KindService, resource.KindServiceEntry, resource.KindVirtualService, resource.KindDestinationRule,
 		resource.KindGateway, resource.KindAuthorizationPolicy, resource.KindPeerAuthentication,
+		resource.KindKubeGateway, resource.KindHTTPRoute, resource.KindGRPCRoute, resource.KindTLSRoute, resource.KindTCPRoute, resource.KindIngress,
 	}
 }
 
@@ -35,6 +38,18 @@ func (in *Inspector) Object(o *resource.Object) (*Description, error) {
 		return in.authorizationPolicy(o, s), nil
 	case *security.PeerAuthentication:
 		return in.peerAuthentication(o, s), nil
+	case *gwv1.Gateway:
+		return in.kubeGateway(o, s), nil
+	case *gwv1.HTTPRoute:
+		return in.kubeRoute(o, s.Spec.CommonRouteSpec, s.Spec.Hostnames, true), nil
+	case *gwv1.GRPCRoute:
+		return in.kubeRoute(o, s.Spec.CommonRouteSpec, s.Spec.Hostnames, true), nil
+	case *gwv1.TLSRoute:
+		return in.kubeRoute(o, s.Spec.CommonRouteSpec, s.Spec.Hostnames, true), nil
+	case *gwv1.TCPRoute:
+		return in.kubeRoute(o, s.Spec.CommonRouteSpec, nil, false), nil
+	case *netv1.Ingress:
+		return in.ingress(o, s), nil
 	}
 	if slices.Contains(Kinds(), o.Key.Kind) {
 		return in.Service(o), nil
@@ -289,33 +304,44 @@ func (in *Inspector) gateway(o *resource.Object, spec *networking.Gateway) *Desc
 	}
 	a.section(s)
 	routes := Section{Title: "Routes", Columns: []string{"URL", "VIRTUALSERVICE", "MATCH", "SHARE", "TO", "ALSO"}}
-	for _, vs := range in.virtualServices() {
-		if !vs.AppliesTo(mesh.GatewayName(g)) {
-			continue
-		}
-		a.meet(vs.Origin)
-		for _, server := range spec.GetServers() {
-			for _, h := range servedHosts(server, g.Origin.Namespace, vs) {
-				for _, r := range in.Routes(vs) {
-					row := func(to string, percent float64) {
-						routes.add(in.at(r), r.Never, serverURL(server, h), name(vs.Origin, a.Namespace), r.Match, share(percent), to, strings.Join(r.Extra, ", "))
-					}
-					if r.Answer != "" {
-						row(r.Answer, 100)
-					}
-					for _, t := range r.Targets {
-						t.Host = in.local(t.Host, a.Namespace)
-						row(t.String(), t.Share)
-					}
-				}
-			}
-		}
-	}
+	a.served(&routes, g, spec.GetServers())
 	if len(routes.Rows) == 0 {
 		a.bad("routes", "none: every request gets 404", nil)
 	}
 	a.section(routes)
 	return a.done()
+}
+
+// served adds where requests to servers of a gateway go, by URL and rule.
+func (a *about) served(s *Section, g *mesh.Gateway, servers []*networking.Server) {
+	for _, vs := range a.virtualServices() {
+		if !vs.AppliesTo(mesh.GatewayName(g)) {
+			continue
+		}
+		a.meet(vs.Origin)
+		for _, server := range servers {
+			for _, h := range servedHosts(server, g.Origin.Namespace, vs) {
+				for _, r := range a.Routes(vs) {
+					if g.Listener != nil && r.Answer == "status 404" && r.Origin.Kind == g.Origin.Kind {
+						continue // what a listener answers where no route is its own
+					}
+					row := func(to string, percent float64) {
+						s.add(a.at(r), r.Never, serverURL(server, h), name(r.by(), a.Namespace), r.Match, share(percent), to, strings.Join(r.Extra, ", "))
+					}
+					if r.Answer != "" {
+						row(r.Answer, 100)
+					}
+					for _, t := range r.Targets {
+						t.Host = a.local(t.Host, a.Namespace)
+						row(t.String(), t.Share)
+					}
+					if r.Lost > 0 {
+						row(lostText(r), r.Lost)
+					}
+				}
+			}
+		}
+	}
 }
 
 // selectedBy lists the workloads that a policy is for, each once.

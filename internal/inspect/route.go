@@ -23,6 +23,9 @@ type Route struct {
 	Targets []Target
 	Answer  string // "redirect to …", "status 503"
 	Extra   []string
+	// Lost is the share of requests in percent whose backend is not there: only routes
+	// of the Gateway API have it. They get 500; of TLS and TCP the connection is closed.
+	Lost float64
 	// Never says why no request reaches the rule; "" when some may.
 	Never string
 }
@@ -87,10 +90,26 @@ func (r *Route) detail(all []mesh.RouteDetail, i int) {
 	if i >= len(all) {
 		return
 	}
-	r.Origin, r.Field = all[i].Origin, all[i].Field
+	r.Origin, r.Field, r.Lost = all[i].Origin, all[i].Field, float64(all[i].Unresolved)
 	if p := all[i].PathPrefix; p != "" && !strings.Contains(r.Match, "path prefix "+p) {
 		r.Match = strings.TrimSuffix("path "+p+", "+r.Match, ", "+anyOf(nil))
 	}
+}
+
+// by is the object that people know the rule of.
+func (r *Route) by() mesh.Origin {
+	if strings.Contains(r.VS.CollectionKey(), "listener/") {
+		return r.Origin
+	}
+	return r.VS.Origin
+}
+
+// lostText is what becomes of requests whose backend is not there.
+func lostText(r Route) string {
+	if strings.HasPrefix(r.Origin.Kind, "TCP") || strings.HasPrefix(r.Origin.Kind, "TLS") {
+		return "nowhere: closed"
+	}
+	return "status 500"
 }
 
 func target(d *networking.Destination, weight int32) Target {
@@ -99,7 +118,7 @@ func target(d *networking.Destination, weight int32) Target {
 
 // finish makes shares of weights, and asks the findings whether the rule is reached.
 func (in *Inspector) finish(r Route) Route {
-	total := 0.0
+	total := r.Lost
 	for _, t := range r.Targets {
 		total += t.Share
 	}
@@ -110,6 +129,9 @@ func (in *Inspector) finish(r Route) Route {
 		case len(r.Targets) == 1:
 			r.Targets[i].Share = 100
 		}
+	}
+	if total > 0 {
+		r.Lost *= 100 / total
 	}
 	for _, f := range in.findings {
 		if f.Object == r.Origin.Ref() && slices.Contains(neverCodes, f.Code) && (f.Field == r.Field || strings.HasPrefix(f.Field, r.Field+".match")) && f.Severity != diag.Unknown {
@@ -258,6 +280,9 @@ func (a *about) routeRows(s *Section, vs *mesh.VirtualService, note string, keep
 				shown.Host = a.local(t.Host, a.Namespace)
 				row(shown.String(), t.Share)
 			}
+		}
+		if r.Lost > 0 && keep(Target{}) {
+			row(lostText(r), r.Lost)
 		}
 	}
 }

@@ -132,6 +132,7 @@ func (a *about) endpoints(s *mesh.Service) {
 			sec.add(nil, note, who, address, strings.Join(in, ", "), e.Locality.String(), mtls)
 		}
 	}
+	slices.SortStableFunc(sec.Rows, func(x, y Row) int { return cmp.Compare(x.Cells[0], y.Cells[0]) })
 	for _, p := range a.behind(s) {
 		pod, ok := p.Object.Spec.(*corev1.Pod)
 		if ok && len(p.Addresses) > 0 && !has[p.Addresses[0].String()] && !ready(pod) {

@@ -23,8 +23,8 @@ type Options struct {
 	Env *env.Env
 	env.WorldFlags
 
-	Kind, Name string
-	Format     stdio.Format
+	inspection.Ref
+	Format stdio.Format
 }
 
 // NewCmd makes the command; run, if not nil, takes the place of its work.
@@ -41,15 +41,18 @@ all rules that route it, in the order in which they are tried. What another obje
 decides, and what is never reached, is shown with the reason.
 
 KIND is pod (or a workload's), service, serviceentry, virtualservice,
-destinationrule, gateway, authorizationpolicy or peerauthentication, in any of its
-names. It is about the running mesh, or about files.`,
+destinationrule, gateway, authorizationpolicy, peerauthentication, httproute,
+grpcroute, tlsroute, tcproute or ingress, in any of its names; gateway is Istio's or
+the Gateway API's. It is about the running mesh, or about files.`,
 		Example: `  meshctl describe pod productpage-v1
   meshctl describe svc reviews
   meshctl describe vs/reviews -n default
+  meshctl describe httproute bookinfo
   meshctl describe svc reviews --use-kube=false --files samples/bookinfo`,
 		Args: env.Args(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.read(args); err != nil {
+			var err error
+			if o.Ref, err = inspection.ParseRef("describe", args); err != nil {
 				return err
 			}
 			if run != nil {
@@ -62,7 +65,13 @@ names. It is about the running mesh, or about files.`,
 	o.Format.AddFlag(cmd)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) == 0 {
-			return []cobra.Completion{"pod", "service", "serviceentry", "virtualservice", "destinationrule", "gateway", "authorizationpolicy", "peerauthentication"}, cobra.ShellCompDirectiveNoFileComp
+			kinds := []cobra.Completion{"pod"}
+			for _, k := range inspect.Kinds() {
+				if k != resource.KindKubeGateway { // described under the name that both share
+					kinds = append(kinds, strings.ToLower(k.Kind))
+				}
+			}
+			return kinds, cobra.ShellCompDirectiveNoFileComp
 		}
 		if info, ok := resource.LookupKind(args[0]); ok && info.Kind != resource.KindPod {
 			return e.CompleteObjects(cmd, info), cobra.ShellCompDirectiveNoFileComp
@@ -72,20 +81,6 @@ names. It is about the running mesh, or about files.`,
 	return cmd
 }
 
-// read takes KIND NAME and KIND/NAME.
-func (o *Options) read(args []string) error {
-	kind, name, slash := strings.Cut(args[0], "/")
-	switch {
-	case slash && len(args) == 1:
-		o.Kind, o.Name = kind, name
-	case !slash && len(args) == 2:
-		o.Kind, o.Name = args[0], args[1]
-	default:
-		return exit.Usagef("describe needs KIND NAME").Try("meshctl describe pod productpage-v1")
-	}
-	return nil
-}
-
 // workloads are the kinds that are described by one of their pods.
 var workloads = []resource.Kind{
 	resource.KindPod, resource.KindDeployment, resource.KindReplicaSet, resource.KindStatefulSet, resource.KindDaemonSet, resource.KindJob,
@@ -93,18 +88,14 @@ var workloads = []resource.Kind{
 
 // Run does it.
 func Run(ctx context.Context, o *Options) error {
-	kind := resource.KindPod
+	info := resource.InfoOf(resource.KindPod)
 	if o.Kind != "workload" {
-		info, ok := resource.LookupKind(o.Kind)
-		if !ok {
-			err := exit.Usagef("there is no kind %q", o.Kind)
-			if near := resource.SuggestKind(o.Kind); near != "" {
-				err = err.Try("did you mean %s?", near)
-			}
-			return err.Try("meshctl describe --help")
+		var err error
+		if info, err = o.Info("describe"); err != nil {
+			return err
 		}
-		kind = info.Kind
 	}
+	kind := info.Kind
 	if !slices.Contains(workloads, kind) && !slices.Contains(inspect.Kinds(), kind) {
 		return exit.Usagef("describe has nothing to say of a %s", kind).Try("meshctl get %s %s -o yaml", strings.ToLower(kind.Kind), o.Name)
 	}
@@ -124,9 +115,9 @@ func Run(ctx context.Context, o *Options) error {
 			return err
 		}
 	} else {
-		found := find(w, kind, o.Name, o.Env.Namespace())
-		if found == nil {
-			return inspection.NotFound(kind.Kind, o.Name, o.Env.Namespace(), names(w, kind))
+		found, err := o.object(w, info)
+		if err != nil {
+			return err
 		}
 		if d, err = in.Object(found); err != nil {
 			return exit.Usagef("%v", err)
@@ -138,23 +129,21 @@ func Run(ctx context.Context, o *Options) error {
 	return inspection.Print(o.Env, d)
 }
 
-// find looks an object up by NAME in the namespace given, else by NAME.NAMESPACE.
-func find(w *whatif.World, kind resource.Kind, name, namespace string) *resource.Object {
-	if o := w.Object(kind, namespace, name); o != nil {
-		return o
+// object finds what is meant; of a Gateway, one of Istio's or of the Gateway API.
+func (o *Options) object(w *whatif.World, info *resource.KindInfo) (*resource.Object, error) {
+	kinds := []resource.Kind{info.Kind}
+	if info.Kind == resource.KindGateway && !strings.Contains(o.Kind, ".") {
+		kinds = append(kinds, resource.KindKubeGateway)
 	}
-	if i := strings.LastIndexByte(name, '.'); i > 0 {
-		return w.Object(kind, name[i+1:], name[:i])
+	var have []string
+	for _, k := range kinds {
+		key := inspection.Key(w, resource.InfoOf(k), o.Name, o.Env.Namespace())
+		if found := w.Object(k, key.Namespace, key.Name); found != nil {
+			return found, nil
+		}
+		have = append(have, inspection.Names(w, k)...)
 	}
-	return nil
-}
-
-func names(w *whatif.World, kind resource.Kind) []string {
-	var out []string
-	for _, o := range w.Objects(kind) {
-		out = append(out, o.Key.Name+"."+o.Key.Namespace)
-	}
-	return out
+	return nil, inspection.NotFound(info.Kind.Kind, o.Name, o.Env.Namespace(), have)
 }
 
 // live adds what only a running proxy tells: its version, and whether it has

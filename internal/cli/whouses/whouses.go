@@ -17,7 +17,6 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	"github.com/meshctl/meshctl/internal/inspect"
 	"github.com/meshctl/meshctl/internal/resource"
-	"github.com/meshctl/meshctl/internal/whatif"
 )
 
 // Options of the command.
@@ -25,8 +24,9 @@ type Options struct {
 	Env *env.Env
 	env.WorldFlags
 
-	Kind, Name, Subset string
-	Format             stdio.Format
+	inspection.Ref
+	Subset string
+	Format stdio.Format
 }
 
 // NewCmd makes the command; run, if not nil, takes the place of its work.
@@ -47,14 +47,11 @@ DestinationRule one subset is named as NAME:SUBSET.`,
   meshctl who-uses sa bookinfo-productpage --use-kube=false --files manifests/`,
 		Args: env.Args(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			kind, name, slash := strings.Cut(args[0], "/")
-			if !slash && len(args) == 2 {
-				name = args[1]
-			} else if !slash || len(args) == 2 {
-				return exit.Usagef("who-uses needs KIND NAME").Try("meshctl who-uses svc reviews")
+			var err error
+			if o.Ref, err = inspection.ParseRef("who-uses", args); err != nil {
+				return err
 			}
-			o.Kind = kind
-			o.Name, o.Subset, _ = strings.Cut(name, ":")
+			o.Name, o.Subset, _ = strings.Cut(o.Name, ":")
 			if run != nil {
 				return run(cmd.Context(), o)
 			}
@@ -76,12 +73,8 @@ DestinationRule one subset is named as NAME:SUBSET.`,
 
 // Run does it.
 func Run(ctx context.Context, o *Options) error {
-	info, ok := resource.LookupKind(o.Kind)
-	if !ok {
-		err := exit.Usagef("there is no kind %q", o.Kind)
-		if near := resource.SuggestKind(o.Kind); near != "" {
-			err = err.Try("did you mean %s?", near)
-		}
+	info, err := o.Info("who-uses")
+	if err != nil {
 		return err
 	}
 	if o.Subset != "" && info.Kind != resource.KindDestinationRule {
@@ -91,30 +84,15 @@ func Run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	u := o.users(w, inspect.New(w, findings), info)
+	key := inspection.Key(w, info, o.Name, o.Env.Namespace())
+	u := inspect.New(w, findings).Users(info.Kind, key.Namespace, key.Name, o.Subset)
 	if !u.Exists && len(u.Uses) == 0 {
-		var have []string
-		for _, x := range w.Objects(info.Kind) {
-			have = append(have, strings.TrimSuffix(x.Key.Name+"."+x.Key.Namespace, "."))
-		}
-		return inspection.NotFound(info.Kind.Kind, o.Name, o.Env.Namespace(), have)
+		return inspection.NotFound(info.Kind.Kind, o.Name, o.Env.Namespace(), inspection.Names(w, info.Kind))
 	}
 	if o.Format.IsStructured() {
 		return o.Env.IO.Print(o.Format, stdio.Document{Kind: "Users", Items: u})
 	}
 	return o.print(u)
-}
-
-// users looks for NAME in the namespace given, then for NAME.NAMESPACE.
-func (o *Options) users(w *whatif.World, in *inspect.Inspector, info *resource.KindInfo) *inspect.Users {
-	name, namespace := o.Name, o.Env.Namespace()
-	if !info.Namespaced {
-		namespace = ""
-	}
-	if i := strings.LastIndexByte(name, '.'); i > 0 && info.Namespaced && w.Object(info.Kind, namespace, name) == nil {
-		name, namespace = name[:i], name[i+1:]
-	}
-	return in.Users(info.Kind, namespace, name, o.Subset)
 }
 
 func (o *Options) print(u *inspect.Users) error {
