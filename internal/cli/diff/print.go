@@ -5,20 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/meshctl/meshctl/internal/cli/inspection"
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	"github.com/meshctl/meshctl/internal/compare"
 	"github.com/meshctl/meshctl/internal/effect"
-)
-
-// Limits of what is printed for people without --all.
-const (
-	maxFields = 12
-	maxValue  = 100
-)
-
-var (
-	verbMarks  = map[compare.Verb]string{compare.Added: "+", compare.Removed: "-", compare.Changed: "~"}
-	verbStyles = map[compare.Verb]stdio.Style{compare.Added: stdio.Green, compare.Removed: stdio.Red, compare.Changed: stdio.Yellow}
 )
 
 // tell prints a report for people: what it does to requests first.
@@ -120,12 +110,7 @@ func (o *Options) proxies(r *Report) {
 	}
 	for _, g := range r.Groups {
 		io.Printf("  %s\n", io.OutPaint(stdio.Bold, crowd(g.Proxies)))
-		for _, c := range g.Changes {
-			io.Printf("    %s\n", io.OutPaint(verbStyles[c.Verb], verbMarks[c.Verb]+" "+c.Type+" "+c.Name))
-			if !o.Summary {
-				o.fields(c.Fields)
-			}
-		}
+		inspection.Changes{Indent: "    ", Summary: o.Summary, All: o.All}.Print(io, g.Changes)
 	}
 	for _, x := range []struct {
 		what string
@@ -135,30 +120,6 @@ func (o *Options) proxies(r *Report) {
 			io.Printf("  %s %s\n", io.OutPaint(stdio.Bold, crowd(x.of)), x.what)
 		}
 	}
-}
-
-func (o *Options) fields(fields []compare.Field) {
-	io := o.Env.IO
-	for i, f := range fields {
-		if i == maxFields && !o.All {
-			io.Printf("        … and %d more fields (--all)\n", len(fields)-i)
-			return
-		}
-		io.Printf("        %s\n", f.Path)
-		if f.Old != "" {
-			io.Printf("          %s\n", io.OutPaint(stdio.Red, "- "+o.shorten(f.Old)))
-		}
-		if f.New != "" {
-			io.Printf("          %s\n", io.OutPaint(stdio.Green, "+ "+o.shorten(f.New)))
-		}
-	}
-}
-
-func (o *Options) shorten(s string) string {
-	if r := []rune(s); len(r) > maxValue && !o.All {
-		return string(r[:maxValue-1]) + "…"
-	}
-	return s
 }
 
 // crowd names proxies by their workloads, or counts them when they are many:

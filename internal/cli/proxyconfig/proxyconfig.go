@@ -27,7 +27,7 @@ Envoy is read, and no mesh is needed.`,
   meshctl pc all productpage-v1 -o json > dump.json; meshctl pc routes -f dump.json`,
 	}
 	cmd.AddCommand(
-		newCluster(e), newListener(e), newRoute(e), newEndpoint(e), newSecret(e), newBootstrap(e), newLog(e), newAll(e),
+		newCluster(e), newListener(e), newRoute(e), newEndpoint(e), newSecret(e), newBootstrap(e), newExtension(e), newRootCompare(e), newLog(e), newAll(e),
 	)
 	return cmd
 }
@@ -45,7 +45,7 @@ type Target struct {
 
 // newTarget makes a Target with istioctl's name for its default format.
 func newTarget(e *env.Env) Target {
-	return Target{Env: e, Format: stdio.Formats("short", stdio.Wide)}
+	return Target{Env: e, Format: stdio.Formats("short", stdio.Wide, stdio.CSV)}
 }
 
 // addFlags adds what all subcommands share.

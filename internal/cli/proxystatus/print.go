@@ -16,20 +16,6 @@ import (
 // typeOrder is the order of columns; types that are not in it come after.
 var typeOrder = []string{"cds", "lds", "eds", "rds", "sds", "nds", "ecds", "pcds"}
 
-// state of one type.
-func state(t xdsserve.TypeStatus) string {
-	switch {
-	case t.Refusal != nil:
-		return "ERROR"
-	case t.Stale:
-		return "STALE"
-	case t.Sent.Nonce == "":
-		return "NOT SENT"
-	default:
-		return "SYNCED"
-	}
-}
-
 func styleOf(_, _ int, text string) stdio.Style {
 	switch {
 	case strings.HasPrefix(text, "ERROR"), text == notConnected:
@@ -55,7 +41,7 @@ func (o *Options) printList(all []proxy) error {
 			return out
 		},
 		Table: func() stdio.Table {
-			if o.Verbosity > 0 || o.Format.Is(stdio.Wide) {
+			if o.Verbosity > 0 || o.Format.Is(stdio.Wide, stdio.CSV) {
 				return o.typesTable(all)
 			}
 			t := stdio.Table{Columns: []string{"NAME", "CLUSTER", "ISTIOD", "VERSION", "SUBSCRIBED TYPES"}, Style: styleOf}
@@ -149,15 +135,15 @@ func (o *Options) typesTable(all []proxy) stdio.Table {
 }
 
 func (o *Options) stateWithAge(t xdsserve.TypeStatus) string {
-	s := state(t)
+	s := t.State()
 	at := t.Acked.Time
-	if s != "SYNCED" {
+	if s != xdsserve.Synced {
 		at = t.Changed
 	}
-	if at.IsZero() || s == "NOT SENT" {
-		return s
+	if at.IsZero() || s == xdsserve.NotSent {
+		return string(s)
 	}
-	return s + " (" + env.ShortDuration(o.Env.Now().Sub(at)) + ")"
+	return string(s) + " (" + env.ShortDuration(o.Env.Now().Sub(at)) + ")"
 }
 
 // printOne prints one proxy in detail.
@@ -165,9 +151,8 @@ func (o *Options) printOne(p proxy) error {
 	if o.Format.IsStructured() {
 		return o.Env.IO.Print(o.Format, stdio.Document{Value: p})
 	}
-	if o.Format.Is(stdio.Name) {
-		o.Env.IO.Printf("%s\n", p.fullName())
-		return nil
+	if o.Format.Is(stdio.Name, stdio.CSV) {
+		return o.printList([]proxy{p})
 	}
 	io := o.Env.IO
 	s := p.Session
@@ -200,6 +185,9 @@ func (o *Options) printOne(p proxy) error {
 			io.Printf("  resource %s\n", n)
 		}
 		io.Printf("  The proxy goes on with what it had before.\n")
+	}
+	if p.Difference != nil {
+		p.Difference.print(io, p.Istiod, o.All)
 	}
 	return nil
 }

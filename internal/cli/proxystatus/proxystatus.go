@@ -21,12 +21,14 @@ type Options struct {
 
 	Pod       string
 	Verbosity int
+	AdminPort int
+	All       bool
 	Format    stdio.Format
 }
 
 // NewCmd makes the command; run, if not nil, takes the place of its work.
 func NewCmd(e *env.Env, run func(context.Context, *Options) error) *cobra.Command {
-	o := &Options{Env: e, Format: stdio.Formats(stdio.Wide, stdio.Name)}
+	o := &Options{Env: e, Format: stdio.Formats(stdio.Wide, stdio.Name, stdio.CSV)}
 	cmd := &cobra.Command{
 		Use:     "proxy-status [POD]",
 		Aliases: []string{"ps"},
@@ -37,9 +39,10 @@ of configuration how far a proxy is:
   SYNCED    what was sent last is acknowledged
   STALE     something is sent or due, and not acknowledged yet
   ERROR     the proxy refused what was sent last; it goes on with what it had
-  NOT SENT  there is nothing to send, or the proxy did not ask
+  NOT SENT  there was nothing to send
 
-With a pod, one proxy in detail, and the reason of a refusal.`,
+With a pod, one proxy in detail: the reason of a refusal, and in what it differs from
+what the control plane sends it.`,
 		Example: `  meshctl proxy-status
   meshctl ps -v 1
   meshctl ps productpage-v1`,
@@ -56,6 +59,8 @@ With a pod, one proxy in detail, and the reason of a refusal.`,
 		},
 	}
 	cmd.Flags().IntVarP(&o.Verbosity, "verbosity", "v", 0, "1 shows each type of configuration in a column")
+	cmd.Flags().IntVar(&o.AdminPort, "proxy-admin-port", 15000, "`port` of the proxy's admin interface")
+	cmd.Flags().BoolVar(&o.All, "all", false, "of a pod, every field that differs, at its whole length")
 	o.Format.AddFlag(cmd)
 	return cmd
 }
@@ -68,6 +73,8 @@ type proxy struct {
 	Istiod    string            `json:"istiod,omitempty"`
 	Connected bool              `json:"connected"`
 	Session   *xdsserve.Session `json:"session,omitempty"`
+	// Difference is set where one proxy is asked about.
+	Difference *difference `json:"difference,omitempty"`
 }
 
 func (p proxy) fullName() string { return p.Name + "." + p.Namespace }
@@ -78,7 +85,11 @@ func Run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	all, err := o.collect(ctx, m)
+	instances, err := m.API.Instances(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := o.collect(ctx, m, instances)
 	if err != nil {
 		return err
 	}
@@ -97,17 +108,21 @@ func Run(ctx context.Context, o *Options) error {
 			return exit.Failuref("the proxy of %s is not connected to the control plane", p.fullName()).
 				Try("meshctl logs %s -c istio-proxy", p.fullName())
 		}
+		in := slices.IndexFunc(instances, func(i meshapi.Instance) bool { return i.Name == p.Istiod })
+		var missing error
+		if p.Difference, missing = o.compareWith(ctx, m, instances[in], pod); ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if missing != nil {
+			o.Env.IO.Sayf("what the proxy has is not compared with what it is sent: %v\n", missing)
+		}
 		return o.printOne(p)
 	}
 	return exit.Failuref("pod %s has no proxy", pod.Name).Try("meshctl get pods -o wide")
 }
 
 // collect joins sessions with the pods that should have one.
-func (o *Options) collect(ctx context.Context, m *env.Mesh) ([]proxy, error) {
-	instances, err := m.API.Instances(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (o *Options) collect(ctx context.Context, m *env.Mesh, instances []meshapi.Instance) ([]proxy, error) {
 	pods, err := m.PodsIn(ctx, "")
 	if err != nil {
 		return nil, err

@@ -24,6 +24,7 @@ type Dump struct {
 	routes    []Resource
 	secrets   []Resource
 	endpoints []Resource // from ?include_eds
+	extends   []Resource // filters that come by themselves (ECDS)
 	bootstrap json.RawMessage
 	hosts     []clusterStatus // from /clusters?format=json
 
@@ -126,6 +127,8 @@ func (d *Dump) addConfigs(configs []json.RawMessage) error {
 			d.secrets, err = resources(c, "secret")
 		case "EndpointsConfigDump":
 			d.endpoints, err = resources(c, "endpoint_config")
+		case "EcdsConfigDump":
+			d.extends, err = resources(c, "ecds_filter")
 		case "BootstrapConfigDump":
 			var b struct {
 				Bootstrap json.RawMessage `json:"bootstrap"`
@@ -151,7 +154,7 @@ func plain(err error) error {
 
 // states are the prefixes of a section's lists.
 var states = []struct{ prefix, state string }{
-	{"static_", "static"}, {"dynamic_active_", "active"}, {"dynamic_warming_", "warming"}, {"dynamic_", "active"},
+	{"static_", "static"}, {"dynamic_active_", "active"}, {"dynamic_warming_", "warming"}, {"dynamic_", "active"}, {"", "active"},
 }
 
 // entry is one element of a list of a config dump; listeners nest it in states.
@@ -226,3 +229,17 @@ func readEntry(raw json.RawMessage, field, state string) ([]Resource, error) {
 
 // Bootstrap is the proxy's start configuration, nil when the dump has none.
 func (d *Dump) Bootstrap() json.RawMessage { return d.bootstrap }
+
+// Sent are the resources that a proxy has from its control plane, as it printed them:
+// those of its start configuration are left out, and certificates, which its agent gives.
+func (d *Dump) Sent() []json.RawMessage {
+	var out []json.RawMessage
+	for _, list := range [][]Resource{d.clusters, d.listeners, d.routes, d.endpoints} {
+		for _, r := range list {
+			if r.State == "active" || r.State == "warming" {
+				out = append(out, r.Raw)
+			}
+		}
+	}
+	return out
+}

@@ -29,16 +29,8 @@ type Secret struct {
 func (d *Dump) Secrets(now time.Time) []Secret {
 	var out []Secret
 	for _, r := range d.secrets {
-		var s struct {
-			Name string `json:"name"`
-			TLS  *struct {
-				Chain source `json:"certificate_chain"`
-			} `json:"tls_certificate"`
-			CA *struct {
-				Trusted source `json:"trusted_ca"`
-			} `json:"validation_context"`
-		}
-		if json.Unmarshal(r.Raw, &s) != nil {
+		s, ok := readSecret(r.Raw)
+		if !ok {
 			continue
 		}
 		state := "ACTIVE"
@@ -62,28 +54,84 @@ func (d *Dump) Secrets(now time.Time) []Secret {
 	return out
 }
 
+// Certificates are those of the secrets of a name: of a chain the leaf first, of
+// trusted certificates all.
+func (d *Dump) Certificates(name string) []*x509.Certificate {
+	var out []*x509.Certificate
+	for _, r := range d.secrets {
+		if s, ok := readSecret(r.Raw); ok && s.Name == name {
+			for _, from := range []*source{s.chain(), s.trusted()} {
+				if from != nil {
+					out = append(out, from.certificates()...)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// secret is a Secret of Envoy's, as far as it holds certificates.
+type secret struct {
+	Name string `json:"name"`
+	TLS  *struct {
+		Chain source `json:"certificate_chain"`
+	} `json:"tls_certificate"`
+	CA *struct {
+		Trusted source `json:"trusted_ca"`
+	} `json:"validation_context"`
+}
+
+func readSecret(raw json.RawMessage) (secret, bool) {
+	var s secret
+	err := json.Unmarshal(raw, &s)
+	return s, err == nil
+}
+
+func (s *secret) chain() *source {
+	if s.TLS == nil {
+		return nil
+	}
+	return &s.TLS.Chain
+}
+
+func (s *secret) trusted() *source {
+	if s.CA == nil {
+		return nil
+	}
+	return &s.CA.Trusted
+}
+
 // source is envoy.config.core.v3.DataSource.
 type source struct {
 	Bytes  string `json:"inline_bytes"`
 	String string `json:"inline_string"`
 }
 
+// certificates are those that can be read, in order.
+func (s source) certificates() []*x509.Certificate {
+	text, err := base64.StdEncoding.DecodeString(s.Bytes)
+	if err != nil || len(text) == 0 {
+		text = []byte(s.String)
+	}
+	var out []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return out
+		}
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
+			out = append(out, cert)
+		}
+	}
+}
+
 // rows is a row for each of the first most certificates; one that is not valid
 // when none can be read.
 func rows(row Secret, from source, now time.Time, most int) []Secret {
-	text, err := base64.StdEncoding.DecodeString(from.Bytes)
-	if err != nil || len(text) == 0 {
-		text = []byte(from.String)
-	}
 	var out []Secret
-	for len(out) < most {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
+	for _, cert := range from.certificates() {
+		if len(out) == most {
 			break
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			continue
 		}
 		r := row
 		r.Serial = strings.ToLower(cert.SerialNumber.Text(16))
