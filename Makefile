@@ -58,8 +58,8 @@ conformance: $(BIN)/cluster ## the Gateway API's conformance suite against the m
 	$(MAKE) images ARCHS=$$($(GO) env GOARCH)
 	CGO_ENABLED=0 $(GO) -C test/conformance build -trimpath -o $(CURDIR)/$(BIN)/ sigs.k8s.io/gateway-api/conformance/echo-basic ./meshecho
 	CGO_ENABLED=0 $(GO) -C test/cluster build -trimpath -o $(CURDIR)/$(BIN)/ ./pause
-	MESH_BIN=$(CURDIR)/$(BIN) $(GO) -C test/conformance test -count=1 -timeout 60m -v .
-	$(BIN)/cluster --name conformance down
+	MESH_BIN=$(CURDIR)/$(BIN) $(GO) -C test/conformance test -count=1 -timeout 90m -v .; \
+	  status=$$?; $(BIN)/cluster --name conformance down; exit $$status
 
 .PHONY: cluster-up
 cluster-up: $(BIN)/cluster ## a real one-node Kubernetes for tests; as root (see docs/testing.md)

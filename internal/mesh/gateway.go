@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"slices"
+
 	networking "istio.io/api/networking/v1alpha3"
 )
 
@@ -24,8 +26,19 @@ type Listener struct {
 	Namespace string
 	// Granted: certificates may be of another namespace, which has been looked at.
 	Granted bool
+	// Unverified: a certificate that a client shows is taken as it is, and need not be
+	// one that can be verified. Authorization does not believe it.
+	Unverified bool
+	// Elsewhere are hosts of other listeners of the port that end TLS: a request for one
+	// of them has come by a connection that was made to another (421).
+	Elsewhere []string
 	// Field is the path of the listener in its object: spec.listeners[0].
 	Field string
+}
+
+func (l *Listener) equal(m *Listener) bool {
+	return l == m || l != nil && m != nil && l.Name == m.Name && l.Gateway == m.Gateway && l.Namespace == m.Namespace && l.Granted == m.Granted &&
+		l.Unverified == m.Unverified && l.Field == m.Field && slices.Equal(l.Elsewhere, m.Elsewhere)
 }
 
 // CollectionKey makes gateways usable in collections.
@@ -41,10 +54,7 @@ func (g *Gateway) Equal(h *Gateway) bool {
 	if g == h {
 		return true
 	}
-	if (g.Listener == nil) != (h.Listener == nil) || g.Listener != nil && *g.Listener != *h.Listener {
-		return false
-	}
-	return g.Config.Equal(&h.Config)
+	return g.Listener.equal(h.Listener) && g.Config.Equal(&h.Config)
 }
 
 // GatewayName is the form in which VirtualServices refer to gateways:
@@ -90,4 +100,7 @@ type GatewayServer struct {
 	Hosts []HostPattern
 	// Granted: its certificates may be of another namespace.
 	Granted bool
+	// Unverified and Elsewhere are those of Listener.
+	Unverified bool
+	Elsewhere  []string
 }

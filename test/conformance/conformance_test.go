@@ -10,8 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/conformance"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
+	"sigs.k8s.io/gateway-api/pkg/features"
 )
 
 // Programs that serve in place of the images of the suite's manifests.
@@ -110,6 +112,9 @@ func TestGateways(t *testing.T) {
 	o := options(t, "conformance-gateways.yaml")
 	o.ConformanceProfiles = append(o.ConformanceProfiles, suite.GatewayHTTPConformanceProfileName, suite.GatewayGRPCConformanceProfileName,
 		suite.GatewayTLSConformanceProfileName, suite.GatewayTCPConformanceProfileName)
+	// Addresses of Gateways that users choose are hosts of Services: whose pods serve them.
+	o.UsableNetworkAddresses = []gwv1.GatewaySpecAddress{{Type: new(gwv1.HostnameAddressType), Value: suite.InfraBackendServiceNameV1 + "." + suite.InfrastructureNamespace + ".svc.cluster.local"}}
+	o.UnusableNetworkAddresses = []gwv1.GatewaySpecAddress{{Type: new(gwv1.HostnameAddressType), Value: "nobody." + suite.InfrastructureNamespace + ".svc.cluster.local"}}
 	conformance.RunConformanceWithOptions(t, o)
 }
 
@@ -118,6 +123,8 @@ func TestMesh(t *testing.T) {
 	start(t)
 	o := options(t, "conformance-mesh.yaml")
 	o.NamespaceLabels = map[string]string{"istio-injection": "enabled"}
+	// No object of the standard channel says what a mesh supports: all there is.
+	o.SupportedFeatures = features.SetsToNamesSet(features.MeshCoreFeatures, features.MeshExtendedFeatures).UnsortedList()
 	o.ConformanceProfiles = append(o.ConformanceProfiles, suite.MeshHTTPConformanceProfileName, suite.MeshGRPCConformanceProfileName)
 	conformance.RunConformanceWithOptions(t, o)
 }

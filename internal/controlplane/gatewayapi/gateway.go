@@ -2,6 +2,7 @@ package gatewayapi
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -128,32 +129,57 @@ func (g *Gateway) parameters(w World, spec *gwv1.Gateway) {
 	}
 }
 
-// deployment finds the pods that serve the Gateway: those made for it, or those
-// of the Service that an address of type Hostname names, which is returned. A
-// Service of another namespace has to be granted, or whoever writes a Gateway could
-// open ports in pods of others.
+// deployment finds the pods that serve the Gateway: those made for it, or those of
+// the Service that an address of type Hostname names, which is returned. Several
+// such addresses have to lead to the same pods.
 func (g *Gateway) deployment(w World, spec *gwv1.Gateway) *mesh.Service {
-	i := slices.IndexFunc(spec.Spec.Addresses, func(a gwv1.GatewaySpecAddress) bool {
-		return deref(a.Type, gwv1.IPAddressType) == gwv1.HostnameAddressType
-	})
-	if i < 0 {
-		if j := slices.IndexFunc(spec.Spec.Addresses, func(a gwv1.GatewaySpecAddress) bool {
-			return deref(a.Type, gwv1.IPAddressType) != gwv1.IPAddressType
-		}); j >= 0 {
-			g.refuseAddress(j, string(gwv1.GatewayReasonUnsupportedAddress), codeIgnored, fmt.Sprintf("an address of type %s", *spec.Spec.Addresses[j].Type), "use IPAddress, or Hostname with the host of a Service")
+	var hosts []int
+	for i, a := range spec.Spec.Addresses {
+		switch t := deref(a.Type, gwv1.IPAddressType); t {
+		case gwv1.IPAddressType:
+		case gwv1.HostnameAddressType:
+			hosts = append(hosts, i)
+		default:
+			g.refuseAddress(i, string(gwv1.GatewayReasonUnsupportedAddress), codeIgnored, fmt.Sprintf("an address of type %s", t), "use IPAddress, or Hostname with the host of a Service")
+			return nil
 		}
+	}
+	if len(hosts) == 0 {
 		return nil
 	}
-	g.Labels = nil
-	value := strings.ToLower(spec.Spec.Addresses[i].Value)
+	if i := slices.IndexFunc(spec.Spec.Addresses, func(a gwv1.GatewaySpecAddress) bool { return deref(a.Type, gwv1.IPAddressType) == gwv1.IPAddressType }); i >= 0 {
+		g.refuseAddress(i, string(gwv1.GatewayReasonUnsupportedAddress), codeIgnored, "an IP address beside the host of a Service", "keep the host: the Service's addresses are the Gateway's")
+		return nil
+	}
+	var first *mesh.Service
+	for _, i := range hosts {
+		s := g.serving(w, i, spec.Spec.Addresses[i].Value)
+		if s == nil {
+			return nil
+		}
+		if first == nil {
+			first = s
+		} else if s.Namespace != first.Namespace || !maps.Equal(s.Selector, first.Selector) {
+			g.refuseAddress(i, string(gwv1.GatewayReasonAddressNotUsable), codeConflict, "Services "+first.Namespace+"/"+first.Name+" and "+s.Namespace+"/"+s.Name+" have different pods", "name Services of the same pods")
+			return nil
+		}
+	}
+	g.Service, g.Namespace, g.Labels = first.Namespace+"/"+first.Name, first.Namespace, first.Selector
+	return first
+}
+
+// serving is the Service that an address of type Hostname names; nil when it is
+// refused. A Service of another namespace has to be granted, or whoever writes a
+// Gateway could open ports in pods of others.
+func (g *Gateway) serving(w World, i int, value string) *mesh.Service {
+	value = strings.ToLower(value)
 	name, rest, _ := strings.Cut(value, ".")
 	namespace, _, _ := strings.Cut(rest, ".")
 	if namespace == "" {
 		namespace = g.Object.Key.Namespace
 	}
-	g.Service = namespace + "/" + name
 	if host := serviceHost(w, namespace, name); value != host && !strings.HasPrefix(host, value+".") {
-		g.refuseAddress(i, string(gwv1.GatewayReasonUnsupportedAddress), codeDangling, value+" is not the host of a Kubernetes Service", "write name, name.namespace, or the full host of the Service whose pods serve the Gateway")
+		g.refuseAddress(i, string(gwv1.GatewayReasonUnsupportedAddress), codeDangling, fmt.Sprintf("%q is not the host of a Kubernetes Service", value), "write name, name.namespace, or the full host of the Service whose pods serve the Gateway")
 		return nil
 	}
 	if !granted(w, g.Object, target{"", "Service", namespace, name}) {
@@ -162,10 +188,9 @@ func (g *Gateway) deployment(w World, spec *gwv1.Gateway) *mesh.Service {
 	}
 	s := w.Service(serviceHost(w, namespace, name), namespace)
 	if s == nil || len(s.Selector) == 0 {
-		g.refuseAddress(i, string(gwv1.GatewayReasonAddressNotUsable), codeDangling, "Service "+g.Service+" does not exist or selects no pods", "create the Service, or correct the address")
+		g.refuseAddress(i, string(gwv1.GatewayReasonAddressNotUsable), codeDangling, "Service "+namespace+"/"+name+" does not exist or selects no pods", "create the Service, or correct the address")
 		return nil
 	}
-	g.Namespace, g.Labels = namespace, s.Selector
 	return s
 }
 
@@ -258,18 +283,22 @@ func (g *Gateway) GatewayStatus(attached func(listener string) int, d *Deployed)
 		})
 	}
 	switch {
-	case g.Address != nil:
-		st.Conditions = append(st.Conditions, condition(gwv1.GatewayConditionAccepted, false, g.Address.acceptedReason(), g.Address.Message, gen))
+	case g.refused():
+		st.Conditions = append(st.Conditions, condition(gwv1.GatewayConditionAccepted, false, gwv1.GatewayConditionReason(g.Address.Reason), g.Address.Message, gen))
 	case good == own:
 		st.Conditions = append(st.Conditions, condition(gwv1.GatewayConditionAccepted, true, gwv1.GatewayReasonAccepted, "the Gateway is in force", gen))
 	default:
 		st.Conditions = append(st.Conditions, condition(gwv1.GatewayConditionAccepted, good > 0, gwv1.GatewayReasonListenersNotValid, fmt.Sprintf("%d of %d listeners are not valid", own-good, own), gen))
 	}
 	st.Conditions = append(st.Conditions, g.programmed(st, d, good))
+	if ports := g.unverified(); len(ports) > 0 {
+		st.Conditions = append(st.Conditions, condition(gwv1.GatewayConditionInsecureFrontendValidationMode, true, gwv1.GatewayReasonConfigurationChanged,
+			"clients are served without a valid certificate by "+strings.Join(ports, ", "), gen))
+	}
 	if len(g.Sets) > 0 {
 		n := int32(0)
 		for _, s := range g.Sets {
-			if s.Allowed {
+			if slices.ContainsFunc(g.Listeners, func(l *Listener) bool { return l.object == s.Object && l.Open() }) {
 				n++
 			}
 		}
@@ -278,11 +307,10 @@ func (g *Gateway) GatewayStatus(attached func(listener string) int, d *Deployed)
 	return &Status{Key: g.Object.Key, Gateway: st}
 }
 
-func (p *Problem) acceptedReason() gwv1.GatewayConditionReason {
-	if p.Reason == string(gwv1.GatewayReasonAddressNotUsable) {
-		return gwv1.GatewayReasonPending
-	}
-	return gwv1.GatewayConditionReason(p.Reason)
+// refused reports whether the Gateway as such is not accepted. One whose address
+// leads nowhere yet is: it waits to be programmed.
+func (g *Gateway) refused() bool {
+	return g.Address != nil && g.Address.Reason != string(gwv1.GatewayReasonAddressNotUsable)
 }
 
 // programmed also fills the addresses.
@@ -299,10 +327,10 @@ func (g *Gateway) programmed(st *gwv1.GatewayStatus, d *Deployed, good int) meta
 		st.Addresses = d.Addresses
 	}
 	switch {
-	case g.Address != nil && g.Address.Reason == string(gwv1.GatewayReasonAddressNotUsable):
-		return not(gwv1.GatewayReasonAddressNotUsable, g.Address.Message)
-	case g.Address != nil:
+	case g.refused():
 		return not(gwv1.GatewayReasonInvalid, g.Address.Message)
+	case g.Address != nil:
+		return not(gwv1.GatewayReasonAddressNotUsable, g.Address.Message)
 	case good == 0:
 		return not(gwv1.GatewayReasonInvalid, "no listener is valid")
 	case g.Service != "":
@@ -313,9 +341,33 @@ func (g *Gateway) programmed(st *gwv1.GatewayStatus, d *Deployed, good int) meta
 		return not(gwv1.GatewayReasonPending, d.Message)
 	case len(d.Addresses) == 0:
 		return not(gwv1.GatewayReasonAddressNotAssigned, "the Service of the Gateway has no address yet")
+	case len(g.missing(d.Addresses)) > 0:
+		return not(gwv1.GatewayReasonAddressNotUsable, "the load balancer does not give "+strings.Join(g.missing(d.Addresses), ", ")+" to the Service of the Gateway")
 	default:
 		return condition(gwv1.GatewayConditionProgrammed, true, gwv1.GatewayReasonProgrammed, "proxies serve the Gateway", gen)
 	}
+}
+
+// unverified are the names of listeners that serve clients whatever certificate they show.
+func (g *Gateway) unverified() []string {
+	var out []string
+	for _, l := range g.Listeners {
+		if l.unverified {
+			out = append(out, l.Name)
+		}
+	}
+	return out
+}
+
+// missing are the IP addresses that were asked for and are not there.
+func (g *Gateway) missing(have []gwv1.GatewayStatusAddress) []string {
+	var out []string
+	for _, a := range g.spec().Spec.Addresses {
+		if a.Value != "" && !slices.ContainsFunc(have, func(h gwv1.GatewayStatusAddress) bool { return h.Value == a.Value }) {
+			out = append(out, a.Value)
+		}
+	}
+	return out
 }
 
 // SetStatuses are the statuses of the Gateway's ListenerSets.
@@ -341,14 +393,14 @@ func (g *Gateway) SetStatuses(attached func(listener string) int) []*Status {
 		message := "the listeners are in force"
 		switch {
 		case !s.Allowed:
-			accepted, programmed, message = gwv1.ListenerSetReasonNotAllowed, gwv1.ListenerSetReasonInvalid, "Gateway "+g.CollectionKey()+" does not allow it"
-		case g.Address != nil:
-			accepted, programmed, message = gwv1.ListenerSetReasonParentNotAccepted, gwv1.ListenerSetReasonInvalid, g.Address.Message
+			accepted, programmed, message = gwv1.ListenerSetReasonNotAllowed, gwv1.ListenerSetReasonNotAllowed, "Gateway "+g.CollectionKey()+" does not allow it"
+		case g.refused():
+			accepted, programmed, message = gwv1.ListenerSetReasonParentNotAccepted, gwv1.ListenerSetReasonParentNotAccepted, g.Address.Message
 			good = 0
 		case good < own:
 			accepted, message = gwv1.ListenerSetReasonListenersNotValid, fmt.Sprintf("%d of %d listeners are not valid", own-good, own)
 			if good == 0 {
-				programmed = gwv1.ListenerSetReasonInvalid
+				programmed = gwv1.ListenerSetReasonListenersNotValid
 			}
 		}
 		st.Conditions = []metav1.Condition{

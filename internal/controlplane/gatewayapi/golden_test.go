@@ -14,9 +14,11 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	networking "istio.io/api/networking/v1alpha3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/meshctl/meshctl/internal/collection"
 	"github.com/meshctl/meshctl/internal/controlplane/derive"
+	"github.com/meshctl/meshctl/internal/controlplane/gatewayapi"
 	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
@@ -102,6 +104,12 @@ func (w *world) print() string {
 			fmt.Fprintf(&b, "listener %s %s %d %v in %s on %v", mesh.GatewayName(g), s.Port.Protocol, s.Port.Number, s.Hosts, g.Listener.Namespace, g.Spec.Selector)
 			if s.Tls != nil {
 				fmt.Fprintf(&b, " %s %v %s", s.Tls.Mode, append(s.Tls.CredentialNames, s.Tls.CredentialName), s.Tls.CaCertCredentialName)
+			}
+			if g.Listener.Unverified {
+				b.WriteString(" unverified")
+			}
+			if len(g.Listener.Elsewhere) > 0 {
+				fmt.Fprintf(&b, " elsewhere=%v", g.Listener.Elsewhere)
 			}
 			fmt.Fprintf(&b, " (%s)\n", g.At(g.Listener.Field))
 		}
@@ -273,4 +281,32 @@ func conditions(cs []metav1.Condition) string {
 		fmt.Fprintf(&b, " %s=%s/%s", c.Type, c.Status, c.Reason)
 	}
 	return b.String()
+}
+
+// TestAddressThatIsNotGiven: a Gateway that asks for an IP address is programmed when
+// the load balancer gives that one, not when it gives another.
+func TestAddressThatIsNotGiven(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(t, "in.yaml", []byte(`
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front, namespace: edge}
+spec:
+  gatewayClassName: istio
+  addresses: [{type: IPAddress, value: 192.0.2.1}]
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+`))
+	for given, want := range map[string]string{"192.0.2.1": "True/Programmed", "192.0.2.7": "False/AddressNotUsable"} {
+		w.in.Deployed.Set(&gatewayapi.Deployed{
+			Namespace: "edge", Name: "front", Ready: true,
+			Addresses: []gwv1.GatewayStatusAddress{{Type: new(gwv1.IPAddressType), Value: given}},
+		})
+		if err := w.g.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.print(); !strings.Contains(got, "Accepted=True/Accepted Programmed="+want) {
+			t.Errorf("with address %s:\n%s\nwant Programmed=%s", given, got, want)
+		}
+	}
 }

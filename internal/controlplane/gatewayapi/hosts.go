@@ -71,15 +71,20 @@ func (g *Gateway) ListenerRoutes() []*ListenerRoutes {
 		if !l.Open() || len(g.Labels) == 0 {
 			continue
 		}
-		r := &ListenerRoutes{Listener: l}
-		for _, m := range g.Listeners {
-			if m != l && m.Open() && m.Port == l.Port {
-				r.Siblings = append(r.Siblings, m.Hostname)
-			}
-		}
-		slices.Sort(r.Siblings)
-		out = append(out, r)
+		out = append(out, &ListenerRoutes{Listener: l, Siblings: g.siblings(l)})
 	}
+	return out
+}
+
+// siblings are the hosts of the other open listeners of a listener's port, sorted.
+func (g *Gateway) siblings(l *Listener) []string {
+	var out []string
+	for _, m := range g.Listeners {
+		if m != l && m.Open() && m.Port == l.Port {
+			out = append(out, m.Hostname)
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 

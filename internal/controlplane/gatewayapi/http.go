@@ -349,7 +349,7 @@ func (a *action) cors(f *gwv1.HTTPCORSFilter) {
 // timeouts sets how long a request and each try of it may take, and what is tried again.
 func (a *action) timeouts(rule *gwv1.HTTPRouteRule) {
 	if r := rule.Retry; r != nil {
-		x := &networking.HTTPRetry{Attempts: int32(deref(r.Attempts, 1)), RetryOn: "connect-failure,refused-stream,reset-before-request"}
+		x := &networking.HTTPRetry{Attempts: int32(deref(r.Attempts, 1)), RetryOn: "connect-failure,refused-stream,reset"}
 		for _, c := range r.Codes {
 			x.RetryOn += fmt.Sprintf(",%d", c)
 		}

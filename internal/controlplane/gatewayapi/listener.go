@@ -48,6 +48,10 @@ type Listener struct {
 	object  *resource.Object // Gateway or ListenerSet
 	allowed *gwv1.RouteNamespaces
 	tls     *networking.ServerTLSSettings
+	// unverified: clients are asked for a certificate and served whatever it is.
+	unverified bool
+	// noCA: clients' certificates cannot be verified as the Gateway says.
+	noCA bool
 	// wrongKinds: some kinds of allowedRoutes are not known.
 	wrongKinds bool
 }
@@ -241,12 +245,10 @@ func (l *Listener) frontend(w World, g *Gateway) {
 		return
 	}
 	refuse := func(code string, reason gwv1.ListenerConditionReason, message, fix string) {
-		l.refuse("", code, reason, message, fix)
-		l.Problem.Field = field + ".validation"
-	}
-	if v.Mode == gwv1.AllowInsecureFallback {
-		refuse(codeUnsupported, gwv1.ListenerReasonUnsupportedValue, "mode AllowInsecureFallback of client certificates is not supported", "use AllowValidOnly")
-		return
+		if l.Problem == nil {
+			l.refuse("", code, reason, message, fix)
+			l.Problem.Field, l.noCA = field+".validation", true
+		}
 	}
 	if len(v.CACertificateRefs) != 1 {
 		refuse(codeUnsupported, gwv1.ListenerReasonNoValidCACertificate, fmt.Sprintf("one CA is supported, %d are named", len(v.CACertificateRefs)), "put all CA certificates into one ConfigMap")
@@ -266,39 +268,58 @@ func (l *Listener) frontend(w World, g *Gateway) {
 			return
 		}
 		l.tls.Mode = networking.ServerTLSSettings_MUTUAL
+		if v.Mode == gwv1.AllowInsecureFallback {
+			l.tls.Mode, l.unverified = networking.ServerTLSSettings_OPTIONAL_MUTUAL, true
+		}
 		l.tls.CaCertCredentialName = credential(target{namespace: to.namespace, name: name})
 	}
 }
 
 // conflicts finds listeners that want what others have: one protocol to a port, one
-// listener to a host of it. All that conflict are refused, but those of a set
-// yield to those before them.
+// listener to a host of it. Those of a set yield to those of the Gateway and of the
+// sets before it; of one object all that conflict are refused.
 func conflicts(all []*Listener) {
+	for begin, end := 0, 0; begin < len(all); begin = end {
+		for end < len(all) && all[end].object == all[begin].object {
+			end++
+		}
+		var free []*Listener
+		for _, l := range all[begin:end] {
+			i := slices.IndexFunc(all[:begin], func(k *Listener) bool { return k.Conflict == "" && k.rivals(l) != "" })
+			if i >= 0 {
+				l.conflict(all[i].rivals(l), all[i])
+				continue
+			}
+			free = append(free, l)
+		}
+		for i, l := range free {
+			for _, m := range free[i+1:] {
+				if reason := l.rivals(m); reason != "" {
+					m.conflict(reason, l)
+					l.conflict(reason, m)
+				}
+			}
+		}
+	}
+}
+
+// rivals is why two listeners cannot both be served; "" when they can.
+func (l *Listener) rivals(m *Listener) gwv1.ListenerConditionReason {
 	family := func(l *Listener) gwv1.ProtocolType {
 		if l.Protocol == gwv1.TLSProtocolType {
 			return gwv1.HTTPSProtocolType
 		}
 		return l.Protocol
 	}
-	for i, l := range all {
-		for _, m := range all[i+1:] {
-			if l.Port != m.Port || l.Conflict != "" && l.object != m.object {
-				continue
-			}
-			var reason gwv1.ListenerConditionReason
-			switch {
-			case family(l) != family(m):
-				reason = gwv1.ListenerReasonProtocolConflict
-			case l.Hostname == m.Hostname:
-				reason = gwv1.ListenerReasonHostnameConflict
-			default:
-				continue
-			}
-			m.conflict(reason, l)
-			if l.object == m.object {
-				l.conflict(reason, m)
-			}
-		}
+	switch {
+	case l.Port != m.Port || (l.Protocol == gwv1.UDPProtocolType) != (m.Protocol == gwv1.UDPProtocolType):
+		return ""
+	case family(l) != family(m):
+		return gwv1.ListenerReasonProtocolConflict
+	case l.Hostname == m.Hostname:
+		return gwv1.ListenerReasonHostnameConflict
+	default:
+		return ""
 	}
 }
 
@@ -326,10 +347,12 @@ func (l *Listener) conditions(served bool) []metav1.Condition {
 		reason, message = l.Problem.Reason, l.Problem.Message
 	}
 	out := []metav1.Condition{}
-	accepted := l.Conflict == "" && reason != string(gwv1.ListenerReasonUnsupportedProtocol) && reason != string(gwv1.ListenerReasonUnsupportedValue) && reason != string(gwv1.ListenerReasonNoValidCACertificate)
-	if accepted {
+	switch accepted := l.Conflict == "" && reason != string(gwv1.ListenerReasonUnsupportedProtocol) && reason != string(gwv1.ListenerReasonUnsupportedValue); {
+	case l.Conflict == "" && l.noCA:
+		out = append(out, condition(gwv1.ListenerConditionAccepted, false, gwv1.ListenerReasonNoValidCACertificate, message, gen))
+	case accepted:
 		out = append(out, condition(gwv1.ListenerConditionAccepted, true, gwv1.ListenerReasonAccepted, "the listener is in force", gen))
-	} else {
+	default:
 		out = append(out, condition(gwv1.ListenerConditionAccepted, false, gwv1.ListenerConditionReason(reason), message, gen))
 	}
 	if l.Conflict != "" {
@@ -347,6 +370,8 @@ func (l *Listener) conditions(served bool) []metav1.Condition {
 		out = append(out, condition(gwv1.ListenerConditionResolvedRefs, true, gwv1.ListenerReasonResolvedRefs, "every reference leads to something", gen))
 	}
 	switch {
+	case l.Conflict != "":
+		out = append(out, condition(gwv1.ListenerConditionProgrammed, false, l.Conflict, message, gen))
 	case reason == string(gwv1.ListenerReasonPortUnavailable):
 		out = append(out, condition(gwv1.ListenerConditionProgrammed, false, gwv1.ListenerReasonPortUnavailable, message, gen))
 	case l.Open() && !served:
@@ -368,8 +393,12 @@ func (l *Listener) mesh(g *Gateway) *mesh.Gateway {
 	if err != nil {
 		return nil // texts that are not UTF-8, which decoding refuses
 	}
-	return &mesh.Gateway{
+	out := &mesh.Gateway{
 		Config:   mesh.Config[*networking.Gateway]{Origin: originOf(l.object), Spec: spec, Hash: xxhash.Sum64(raw), Fields: fieldsOf(l.object)},
-		Listener: &mesh.Listener{Name: l.MeshName, Gateway: g.CollectionKey(), Namespace: g.Namespace, Granted: true, Field: l.Field},
+		Listener: &mesh.Listener{Name: l.MeshName, Gateway: g.CollectionKey(), Namespace: g.Namespace, Granted: true, Unverified: l.unverified, Field: l.Field},
 	}
+	if l.Protocol == gwv1.HTTPSProtocolType {
+		out.Listener.Elsewhere = g.siblings(l)
+	}
+	return out
 }

@@ -71,8 +71,11 @@ func (b *builder) service() {
 		},
 	}
 	maps.DeleteFunc(s.Annotations, func(k, _ string) bool { return k == annServiceType })
-	if a := b.gw.Spec.Addresses; len(a) == 1 && kind == corev1.ServiceTypeLoadBalancer {
-		s.Spec.LoadBalancerIP = a[0].Value //nolint:staticcheck // the one way that every load balancer knows
+	for _, a := range b.gw.Spec.Addresses {
+		if a.Value != "" && kind == corev1.ServiceTypeLoadBalancer {
+			s.Spec.LoadBalancerIP = a.Value //nolint:staticcheck // the one way that every load balancer knows, and one address is all it says
+			break
+		}
 	}
 	for _, p := range b.ports {
 		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{

@@ -106,8 +106,9 @@ func ReadOwned(k resource.Kind, uid string, found []byte) (Owned, bool) {
 	return Owned{UID: uid, JSON: string(b)}, err == nil
 }
 
-// Merge is the whole status to write: ours, dated, and what others wrote in the
-// one that was found. ok is false when there is nothing to write.
+// Merge is the status to write, as a merge patch: ours, dated, what others wrote in
+// the one that was found, and null for fields that are no more. ok is false when
+// there is nothing to write.
 func (o Owned) Merge(k resource.Kind, found []byte, now time.Time) (out []byte, ok bool, err error) {
 	was, known := shapeOf(k)
 	is, _ := shapeOf(k)
@@ -142,8 +143,47 @@ func (o Owned) Merge(k resource.Kind, found []byte, now time.Time) (out []byte, 
 		}
 	})
 	is.keep(was)
-	out, err = json.Marshal(is)
+	old, err := fields(was)
+	if err != nil {
+		return nil, false, err
+	}
+	patch, err := fields(is)
+	if err != nil {
+		return nil, false, err
+	}
+	takeOut(patch, old)
+	out, err = json.Marshal(patch)
 	return out, err == nil, err
+}
+
+// fields is a status as JSON has it.
+func fields(s shape) (map[string]any, error) {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("write a status: %w", err)
+	}
+	out := map[string]any{}
+	if err := json.Unmarshal(b, &out); err != nil {
+		return nil, fmt.Errorf("write a status: %w", err)
+	}
+	return out, nil
+}
+
+// takeOut puts null into a merge patch for what was there and is no more: left out it
+// would stay.
+func takeOut(patch, was map[string]any) {
+	for k, v := range was {
+		is, there := patch[k]
+		if !there {
+			patch[k] = nil
+			continue
+		}
+		if a, ok := v.(map[string]any); ok {
+			if b, ok := is.(map[string]any); ok {
+				takeOut(b, a)
+			}
+		}
+	}
 }
 
 // takesBack reports whether entries of ours can be told from others', so that they

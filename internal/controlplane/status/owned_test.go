@@ -81,6 +81,9 @@ func TestMergeOfAGateway(t *testing.T) {
 	if err != nil || !ok || json.Unmarshal(out, &st) != nil || len(st.Conditions) != 2 || len(st.Addresses) != 0 {
 		t.Errorf("%t %v: %s", ok, err, out)
 	}
+	if !strings.Contains(string(out), `"addresses":null`) {
+		t.Errorf("what is no more is left out of the patch, so that it stays: %s", out)
+	}
 	if back, ok := ReadOwned(k.Kind, "1", out); !ok || !back.Equal(want) {
 		t.Errorf("written was %v, read is %v", want, back)
 	}

@@ -176,6 +176,7 @@ func serversOf(g *mesh.Gateway, services []*mesh.Service, class *Class) []mesh.G
 		}
 		if g.Listener != nil {
 			gs.Field, gs.Granted = g.Listener.Field, g.Listener.Granted
+			gs.Unverified, gs.Elsewhere = g.Listener.Unverified, g.Listener.Elsewhere
 		}
 		for _, h := range s.GetHosts() {
 			ns, host, ok := strings.Cut(h, "/")

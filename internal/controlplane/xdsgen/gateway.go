@@ -219,7 +219,7 @@ func (b *gatewayBuilder) http(name string, s mesh.GatewayServer, routes string) 
 
 // secure puts TLS before a chain, for the server's hosts.
 func (b *gatewayBuilder) secure(c *listenerv3.FilterChain, s mesh.GatewayServer, http bool) []*listenerv3.FilterChain {
-	sock, ok := serverTLS{Common: b.Common, findings: &b.findings, source: gatewaySource(s), field: "spec.servers.tls", http: http}.socket(s.Server.GetTls())
+	sock, ok := serverTLS{Common: b.Common, findings: &b.findings, source: gatewaySource(s), field: "spec.servers.tls", http: http, unverified: s.Unverified}.socket(s.Server.GetTls())
 	if !ok {
 		return nil
 	}

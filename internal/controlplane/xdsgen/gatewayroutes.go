@@ -10,6 +10,10 @@ import (
 	"github.com/meshctl/meshctl/internal/mesh"
 )
 
+// misdirected tells a client to make a connection for the host that it asks for:
+// this one was made for another, and maybe without the client certificate that it wants.
+const misdirected = 421
+
 // GatewayRoutes makes the route configurations of a gateway's HTTP servers: one
 // for all plain servers of a port, one for each that ends TLS. Virtual services
 // with a host in common add their routes in the order of Origin.
@@ -79,6 +83,13 @@ func (b *gatewayBuilder) virtualHosts(servers []mesh.GatewayServer) []*routev3.V
 		if s.Server.GetTls().GetHttpsRedirect() {
 			for _, h := range s.Hosts {
 				host(h.Host, s)
+			}
+		}
+	}
+	for _, s := range servers {
+		for _, d := range s.Elsewhere {
+			if hosts[d] == nil {
+				host(d, s).Routes = []*routev3.Route{{Match: anyPath(), Metadata: configMetadata(s.Origin, s.Field), Action: directResponse(misdirected, nil)}}
 			}
 		}
 	}

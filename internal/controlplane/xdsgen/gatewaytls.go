@@ -19,6 +19,8 @@ type serverTLS struct {
 	// names only on gateways.
 	files bool
 	http  bool
+	// unverified: clients are served whatever certificate they show.
+	unverified bool
 }
 
 // socket is the transport socket; ok is false when the settings cannot be
@@ -112,6 +114,9 @@ func (t serverTLS) clients(c *tlsv3.CommonTlsContext, s *networking.ServerTLSSet
 	}
 	if s.GetMode() == networking.ServerTLSSettings_OPTIONAL_MUTUAL {
 		v.TrustChainVerification = tlsv3.CertificateValidationContext_VERIFY_TRUST_CHAIN
+	}
+	if t.unverified {
+		v.TrustChainVerification = tlsv3.CertificateValidationContext_ACCEPT_UNTRUSTED
 	}
 	switch name := caCredential(s); {
 	case s.GetCaCertificates() != "":
