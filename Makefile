@@ -59,7 +59,7 @@ conformance: $(BIN)/cluster ## the Gateway API's conformance suite against the m
 	CGO_ENABLED=0 $(GO) -C test/conformance build -trimpath -o $(CURDIR)/$(BIN)/ sigs.k8s.io/gateway-api/conformance/echo-basic ./meshecho
 	CGO_ENABLED=0 $(GO) -C test/cluster build -trimpath -o $(CURDIR)/$(BIN)/ ./pause
 	MESH_BIN=$(CURDIR)/$(BIN) $(GO) -C test/conformance test -count=1 -timeout 90m -v .; \
-	  status=$$?; $(BIN)/cluster --name conformance down; exit $$status
+	  status=$$?; $(BIN)/cluster --name conform down; exit $$status
 
 .PHONY: cluster-up
 cluster-up: $(BIN)/cluster ## a real one-node Kubernetes for tests; as root (see docs/testing.md)

@@ -33,7 +33,7 @@ func start(t *testing.T) cluster {
 	if bin == "" {
 		t.Skip("MESH_BIN is not set: run `make conformance`")
 	}
-	c := cluster{bin, "conformance"}
+	c := cluster{bin, "conform"}
 	kubeconfig := strings.TrimSpace(lastLine(c.run(t, "cluster", "--name", c.name, "up")))
 	t.Setenv("KUBECONFIG", kubeconfig)
 	archives, err := filepath.Glob(filepath.Join(bin, "images", "mesh*.tar"))
