@@ -398,6 +398,41 @@ func TestPoliciesFaultsAndCORS(t *testing.T) {
 	}
 }
 
+// With credentials "*" is a name like others to a browser: it is told what it asked
+// for. Without them it is told "*". Who may not call is answered without any of it.
+func TestPreflightsOfWildcards(t *testing.T) {
+	t.Parallel()
+	be := backend(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	for _, credentials := range []bool{false, true} {
+		routes := all("be")
+		routes[0].Overrides = []snapshot.FilterOverride{{Name: "cors", Config: &snapshot.CORS{
+			Origins: []snapshot.StringMatch{{Kind: snapshot.StringExact, Value: "https://a.example"}}, AllowMethods: "*", AllowHeaders: "*",
+			AllowCredentials: credentials, Fraction: -1,
+		}}}
+		r := start(t, routes, []*snapshot.Cluster{to("be", snapshot.UpstreamHTTP1, be)}, func(m *snapshot.HTTPManager, _ *snapshot.Snapshot) {
+			m.Filters = []snapshot.HTTPFilter{{Name: "cors", Config: &snapshot.CORS{Empty: true}}, {Name: "router", Config: &snapshot.Router{}}}
+		})
+		cl := client(t, false)
+		ask := func(origin string) http.Header {
+			resp, _ := r.do(cl, "OPTIONS", "/", nil, "Origin", origin, "Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "x-a, x-b")
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("preflight of %s: %d", origin, resp.StatusCode)
+			}
+			return resp.Header
+		}
+		methods, headers := "*", "*"
+		if credentials {
+			methods, headers = "PUT", "x-a, x-b"
+		}
+		if h := ask("https://a.example"); h.Get("Access-Control-Allow-Methods") != methods || h.Get("Access-Control-Allow-Headers") != headers {
+			t.Errorf("with credentials %v: %v", credentials, h)
+		}
+		if h := ask("https://b.example"); h.Get("Access-Control-Allow-Origin") != "" || h.Get("Access-Control-Allow-Methods") != "" {
+			t.Errorf("a foreign origin is told %v", h)
+		}
+	}
+}
+
 func TestAChangedPolicyCountsFromTheNextRequestOnTheSameConnection(t *testing.T) {
 	t.Parallel()
 	be := backend(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })

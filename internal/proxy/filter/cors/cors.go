@@ -71,9 +71,19 @@ func (f *cors) Response(x *filter.Exchange) {
 		}
 	}
 	if x.LocalReply && x.Details == "cors_response" {
-		set(header.AccessControlAllowMethods, cfg.AllowMethods)
-		set(header.AccessControlAllowHeaders, cfg.AllowHeaders)
+		set(header.AccessControlAllowMethods, granted(cfg, cfg.AllowMethods, x.Req.Get(header.AccessControlRequestMethod)))
+		set(header.AccessControlAllowHeaders, granted(cfg, cfg.AllowHeaders, x.Req.Get(header.AccessControlRequestHeaders)))
 		set(header.AccessControlMaxAge, cfg.MaxAge)
 	}
 	set(header.AccessControlExposeHeaders, cfg.ExposeHeaders)
+}
+
+// granted is a list of methods or fields as a preflight is told of it. For requests
+// with credentials a browser takes "*" for a name like others, so that what it asked
+// for is said instead.
+func granted(cfg *snapshot.CORS, list string, asked []byte) string {
+	if list == "*" && cfg.AllowCredentials && len(asked) > 0 {
+		return string(asked)
+	}
+	return list
 }
