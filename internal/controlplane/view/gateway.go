@@ -86,7 +86,7 @@ func (p *gatewayPlan) addDestinations(h *routeHead, services *serviceTable, rule
 		found, _ := rules.find(host, client, s.Namespace)
 		u := upstream{service: s.CollectionKey(), rules: found, credentials: true}
 		p.destinations[host] = u
-		cluster := newClusterRequest(p.class.Dialect, u, true)
+		cluster := newClusterRequest(p.class.Dialect, u, caller{gateway: true, noCapture: true})
 		p.clusters, p.keys = append(p.clusters, cluster), append(p.keys, cluster.id)
 		if s.Resolution == mesh.ResolveStatic {
 			load := newLoadRequest(p.class.Dialect, u, s, p.class.Locality, p.class.Labels)

@@ -80,7 +80,7 @@ func (b *planner) plan() *Plan {
 	hosts := sortedKeys(b.visible)
 	for _, h := range hosts {
 		s, u := b.visible[h], b.upstreams[h]
-		b.out.clusters = append(b.out.clusters, newClusterRequest(b.scope.Dialect, u, b.scope.Node.Interception == mesh.InterceptNone))
+		b.out.clusters = append(b.out.clusters, newClusterRequest(b.scope.Dialect, u, caller{noCapture: b.scope.Node.Interception == mesh.InterceptNone}))
 		if s.Resolution == mesh.ResolveStatic {
 			b.out.loads = append(b.out.loads, newLoadRequest(b.scope.Dialect, u, s, b.scope.Locality, b.scope.Node.Labels))
 		}

@@ -26,19 +26,32 @@ type clusterRequest struct {
 	id      string
 	dialect mesh.Dialect
 	upstream
-	// noCapture: the client does not know the address that was called.
+	caller caller
+}
+
+// caller is what of a client, beside the rules for it, decides how it calls.
+type caller struct {
+	gateway bool
+	// noCapture: it does not know the address that was called; no gateway does.
 	noCapture bool
+}
+
+func (c caller) key() string {
+	switch {
+	case c.gateway:
+		return "|gateway"
+	case c.noCapture:
+		return "|no-capture"
+	default:
+		return ""
+	}
 }
 
 func (r *clusterRequest) CollectionKey() string        { return r.id }
 func (r *clusterRequest) Equal(o *clusterRequest) bool { return r.id == o.id }
 
-func newClusterRequest(d mesh.Dialect, u upstream, noCapture bool) *clusterRequest {
-	id := "cluster|" + string(d) + "|" + u.key()
-	if noCapture {
-		id += "|no-capture"
-	}
-	return &clusterRequest{id, d, u, noCapture}
+func newClusterRequest(d mesh.Dialect, u upstream, c caller) *clusterRequest {
+	return &clusterRequest{"cluster|" + string(d) + "|" + u.key() + c.key(), d, u, c}
 }
 
 // loadRequest asks for the load assignments of a service, all ports and subsets.

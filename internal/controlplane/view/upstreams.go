@@ -55,7 +55,9 @@ func (v *View) clusterBundles(requests collection.Collection[*clusterRequest]) c
 		}
 		b := &Bundle{Key: r.id}
 		b.blame(up.policy.Origin(), up.service.Origin)
-		in := xdsgen.ClusterInput{Common: common, Service: up.service, Policy: up.policy, Credentials: r.credentials, NoCapture: r.noCapture}
+		in := xdsgen.ClusterInput{
+			Common: common, Service: up.service, Policy: up.policy, Credentials: r.credentials, NoCapture: r.caller.noCapture, Gateway: r.caller.gateway,
+		}
 		if ids, ok := collection.Fetch(c, v.m.Identities, up.service.CollectionKey()); ok {
 			in.ServiceAccounts = ids.IDs
 		}

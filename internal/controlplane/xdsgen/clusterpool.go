@@ -75,7 +75,7 @@ func (b *clusterBuilder) protocol(c *clusterv3.Cluster) {
 		b.http.protocol = http2
 	case p.IsTLS() || p.IsTCP():
 		b.http.protocol = noHTTP
-	case pool.GetUseClientProtocol() || !p.IsHTTP():
+	case pool.GetUseClientProtocol() || !p.IsHTTP() && !b.Gateway:
 		b.http.protocol = downstreamProtocol
 	case b.upgrade(pool):
 		b.http.protocol = http2

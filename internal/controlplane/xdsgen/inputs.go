@@ -62,6 +62,9 @@ type ClusterInput struct {
 	// NoCapture: the client does not know the address that was called: gateways,
 	// and sidecars without capture.
 	NoCapture bool
+	// Gateway: the client is one. What its own clients speak says nothing of what the
+	// endpoints do.
+	Gateway bool
 }
 
 // StaticInput is what the clusters without a service depend on.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"github.com/google/go-cmp/cmp"
 	meshv1 "istio.io/api/mesh/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
@@ -197,6 +198,30 @@ func TestDerivedRedirectPorts(t *testing.T) {
 		}
 		if got := routes.VirtualHosts[0].Routes[0].GetRedirect().GetPortRedirect(); got != c.want {
 			t.Errorf("%s %s: port %d, want %d", c.scheme, c.derive, got, c.want)
+		}
+	}
+}
+
+// Of a port that does not say its protocol a sidecar speaks what its program does; a
+// gateway speaks HTTP/1.1, whatever a browser speaks with it.
+func TestProtocolTowardsAPortThatDoesNotSayIt(t *testing.T) {
+	t.Parallel()
+	for _, gateway := range []bool{false, true} {
+		c, found := xdsgen.OutboundCluster(xdsgen.ClusterInput{
+			Common:  xdsgen.Common{Mesh: &mesh.MeshConfig{MeshConfig: &meshv1.MeshConfig{}}, Dialect: mesh.DialectNative},
+			Service: service("web.default.svc.cluster.local", "default", "10.0.0.1"), Port: mesh.Port{Number: 80, Name: "web"}, NoCapture: gateway, Gateway: gateway,
+		})
+		if c == nil || len(found) > 0 {
+			t.Fatal(c, found)
+		}
+		var o upstreamhttpv3.HttpProtocolOptions
+		if a := c.TypedExtensionProtocolOptions["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]; a != nil {
+			if err := a.UnmarshalTo(&o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if follows := o.GetUseDownstreamProtocolConfig() != nil; follows == gateway {
+			t.Errorf("gateway %v: %v", gateway, &o)
 		}
 	}
 }

@@ -91,7 +91,7 @@ func (s *Scenario) upstreams(b *Bundle, d mesh.Dialect, gateway bool) {
 			for _, sub := range subsets {
 				c, found := xdsgen.OutboundCluster(xdsgen.ClusterInput{
 					Common: s.common(d), Service: &svc.Service, Port: p, Subset: sub, Policy: policy, ServiceAccounts: set.ServiceAccounts(),
-					AutoMTLS: true, Credentials: gateway, Endpoints: set.Port(p.Number), NoCapture: gateway,
+					AutoMTLS: true, Credentials: gateway, Endpoints: set.Port(p.Number), NoCapture: gateway, Gateway: gateway,
 				})
 				b.Findings = append(b.Findings, found...)
 				b.Clusters = append(b.Clusters, c)
