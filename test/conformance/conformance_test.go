@@ -12,6 +12,7 @@ import (
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/gateway-api/conformance"
+	"sigs.k8s.io/gateway-api/conformance/tests"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
 	"sigs.k8s.io/gateway-api/pkg/features"
 )
@@ -123,8 +124,14 @@ func TestMesh(t *testing.T) {
 	start(t)
 	o := options(t, "conformance-mesh.yaml")
 	o.NamespaceLabels = map[string]string{"istio-injection": "enabled"}
-	// No object of the standard channel says what a mesh supports: all there is.
-	o.SupportedFeatures = features.SetsToNamesSet(features.MeshCoreFeatures, features.MeshExtendedFeatures).UnsortedList()
+	// No object of the standard channel says what a mesh supports: all there is. The
+	// suite waits for pods of the objects that gateways are tested with, too.
+	o.SupportedFeatures = append(features.SetsToNamesSet(features.MeshCoreFeatures, features.MeshExtendedFeatures).UnsortedList(), features.SupportGateway)
+	for _, test := range tests.ConformanceTests {
+		if slices.Contains(test.Features, features.SupportGateway) {
+			o.SkipTests = append(o.SkipTests, test.ShortName)
+		}
+	}
 	o.ConformanceProfiles = append(o.ConformanceProfiles, suite.MeshHTTPConformanceProfileName, suite.MeshGRPCConformanceProfileName)
 	conformance.RunConformanceWithOptions(t, o)
 }

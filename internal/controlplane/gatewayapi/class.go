@@ -7,7 +7,9 @@ import (
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
-// features are those of the API that are built, by their names there; sorted.
+// features are those of the API that are built, by their names there; sorted. Not
+// among them is HTTPRouteRetry: the definitions of the standard channel, which is
+// installed, have no field for it.
 var features = []gwv1.FeatureName{
 	"BackendTLSPolicy", "BackendTLSPolicySANValidation", "GRPCRoute", "GRPCRouteNamedRouteRule",
 	"Gateway", "GatewayAddressEmpty", "GatewayFrontendClientCertificateValidation", "GatewayFrontendClientCertificateValidationInsecureFallback",
@@ -17,7 +19,7 @@ var features = []gwv1.FeatureName{
 	"HTTPRouteCORS", "HTTPRouteDestinationPortMatching", "HTTPRouteHostRewrite", "HTTPRouteMethodMatching", "HTTPRouteNamedRouteRule", "HTTPRouteParentRefPort",
 	"HTTPRoutePathRedirect", "HTTPRoutePathRewrite", "HTTPRoutePortRedirect", "HTTPRouteQueryParamMatching",
 	"HTTPRouteRequestMirror", "HTTPRouteRequestMultipleMirrors", "HTTPRouteRequestPercentageMirror", "HTTPRouteRequestTimeout",
-	"HTTPRouteResponseHeaderModification", "HTTPRouteRetry", "HTTPRouteRetryBackendTimeout", "HTTPRouteRetryConnectionError", "HTTPRouteSchemeRedirect",
+	"HTTPRouteResponseHeaderModification", "HTTPRouteSchemeRedirect",
 	"ListenerSet", "ReferenceGrant", "TCPRoute", "TLSRoute", "TLSRouteModeMixed", "TLSRouteModeTerminate",
 }
 
