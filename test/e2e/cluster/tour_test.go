@@ -35,6 +35,7 @@ func TestTour(t *testing.T) {
 		{"install", false, testInstall},
 		{"bookinfo", false, testBookinfo},
 		{"gateway", false, testGateway},
+		{"ingress", false, testIngress},
 		{"inspect", false, testInspect},
 		{"canary", false, testCanary},
 		{"one user", false, testOneUser},
@@ -62,7 +63,7 @@ func TestTour(t *testing.T) {
 
 func testInstall(t *testing.T, m *mesh) {
 	m.before = m.objects(t)
-	m.meshctl(t, "install", "--set", "profile=demo", "-y")
+	m.meshctl(t, "install", "--set", "profile=demo", "--set", "values.base.gatewayAPI=true", "-y")
 	m.rolledOut(t, "istio-system")
 	m.meshctl(t, "verify-install")
 }
