@@ -5,6 +5,7 @@ import (
 	security "istio.io/api/security/v1beta1"
 	api "istio.io/api/telemetry/v1alpha1"
 
+	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -17,10 +18,10 @@ func gatewaySelectorsInVain(w *world, f *findings) {
 			if len(labels) == 0 {
 				continue
 			}
-			name := labels[labelGatewayName]
+			name := labels[mesh.LabelGatewayName]
 			for _, p := range w.governed(o.Key.Namespace, labels) {
-				if p.labels[labelGatewayName] != "" {
-					name = p.labels[labelGatewayName]
+				if p.labels[mesh.LabelGatewayName] != "" {
+					name = p.labels[mesh.LabelGatewayName]
 				}
 			}
 			if name == "" {

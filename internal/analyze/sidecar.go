@@ -3,6 +3,7 @@ package analyze
 import (
 	networking "istio.io/api/networking/v1alpha3"
 
+	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -69,8 +70,5 @@ const labelDataplaneMode = "istio.io/dataplane-mode"
 
 // isGateway reports whether a pod is one of a gateway rather than an application's.
 func (p *pod) isGateway() bool {
-	return p.labels[labelGatewayName] != "" || p.labels["istio"] == "ingressgateway" || p.labels["istio"] == "egressgateway"
+	return p.labels[mesh.LabelGatewayName] != "" || p.labels["istio"] == "ingressgateway" || p.labels["istio"] == "egressgateway"
 }
-
-// labelGatewayName is on the pods of a Gateway of the Gateway API.
-const labelGatewayName = "gateway.networking.k8s.io/gateway-name"

@@ -6,6 +6,10 @@ import (
 	"strings"
 )
 
+// LabelGatewayName is on all that is made for a Gateway of the Gateway API, with its
+// name: by it a Gateway finds the pods that serve it.
+const LabelGatewayName = "gateway.networking.k8s.io/gateway-name"
+
 // Selects reports whether every label of selector is on the workload. An empty
 // selector selects everything.
 func Selects(selector, labels map[string]string) bool {

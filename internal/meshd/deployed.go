@@ -7,6 +7,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/controlplane/gatewayapi"
 	"github.com/meshctl/meshctl/internal/controlplane/provision"
+	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -40,8 +41,8 @@ func (d *deployed) take(k resource.Key, o *resource.Object, domain string) strin
 		before := d.services[k].gateway
 		delete(d.services, k)
 		if o != nil {
-			if s, ok := o.Spec.(*corev1.Service); ok && o.Meta.Labels[provision.LabelGateway] != "" && o.Meta.Labels[provision.LabelManaged] != "" {
-				d.services[k] = serving{k.Namespace + "/" + o.Meta.Labels[provision.LabelGateway], addressesOf(s, domain)}
+			if s, ok := o.Spec.(*corev1.Service); ok && o.Meta.Labels[mesh.LabelGatewayName] != "" && o.Meta.Labels[provision.LabelManaged] != "" {
+				d.services[k] = serving{k.Namespace + "/" + o.Meta.Labels[mesh.LabelGatewayName], addressesOf(s, domain)}
 				return d.services[k].gateway
 			}
 		}

@@ -226,7 +226,7 @@ func cutManagedFields(o any) (any, error) {
 func (g *gateways) drifted(store cache.Store, key string) {
 	if o, ok, _ := store.GetByKey(key); ok {
 		if m, ok := o.(metav1.Object); ok {
-			g.tell(m.GetNamespace() + "/" + m.GetLabels()[provision.LabelGateway])
+			g.tell(m.GetNamespace() + "/" + m.GetLabels()[mesh.LabelGatewayName])
 			return
 		}
 	}
@@ -434,7 +434,7 @@ func (g *gateways) check(ctx context.Context, gw *gwv1.Gateway, o provision.Obje
 		}
 		there = live
 	}
-	if there.GetLabels()[provision.LabelGateway] != gw.Name || there.GetLabels()[provision.LabelManaged] == "" {
+	if there.GetLabels()[mesh.LabelGatewayName] != gw.Name || there.GetLabels()[provision.LabelManaged] == "" {
 		return fmt.Errorf("there is a %s %s already: %w", o.GetKind(), key, errForeign)
 	}
 	return nil

@@ -76,7 +76,7 @@ func roleOf(o *resource.Object, p *corev1.Pod) role {
 	templates := strings.Split(o.Meta.Annotations["inject.istio.io/templates"], ",")
 	switch {
 	case slices.Contains(templates, "gateway"), slices.ContainsFunc(p.Spec.Containers, proxied),
-		o.Meta.Labels["gateway.networking.k8s.io/gateway-name"] != "",
+		o.Meta.Labels[mesh.LabelGatewayName] != "",
 		len(p.Spec.Containers) > 0 && p.Spec.Containers[0].Image == "auto" && o.Meta.Labels["istio"] != "":
 		return gateway
 	case o.Meta.Labels["security.istio.io/tlsMode"] == "istio", o.Meta.Annotations["sidecar.istio.io/status"] != "":

@@ -89,7 +89,7 @@ var rules = []rule{
 	},
 	{
 		who:  []string{"internal/controlplane/provision"},
-		only: []string{"internal/inject", "internal/diag", "k8s.io/api/...", "k8s.io/apimachinery/...", "sigs.k8s.io/gateway-api/apis/v1", "sigs.k8s.io/yaml"},
+		only: []string{"internal/inject", "internal/mesh", "internal/diag", "k8s.io/api/...", "k8s.io/apimachinery/...", "sigs.k8s.io/gateway-api/apis/v1", "sigs.k8s.io/yaml"},
 		why:  "what runs for a Gateway is a pure function of it: who applies it is another matter",
 	},
 	{

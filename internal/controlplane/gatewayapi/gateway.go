@@ -14,9 +14,6 @@ import (
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
-// LabelGateway is on the pods that are made for a Gateway, with its name.
-const LabelGateway = "gateway.networking.k8s.io/gateway-name"
-
 // Gateway is what becomes of a Gateway with its ListenerSets. Read-only.
 type Gateway struct {
 	Object *resource.Object
@@ -74,7 +71,7 @@ func NewGateway(o *resource.Object, w World) *Gateway {
 	if class := w.Class(name); class != nil && !IsOurs(class) || class == nil && name != ClassName {
 		return nil
 	}
-	g := &Gateway{Object: o, Namespace: o.Key.Namespace, Labels: map[string]string{LabelGateway: o.Key.Name}}
+	g := &Gateway{Object: o, Namespace: o.Key.Namespace, Labels: map[string]string{mesh.LabelGatewayName: o.Key.Name}}
 	service := g.deployment(w, spec)
 	g.parameters(w, spec)
 	for i, l := range spec.Spec.Listeners {

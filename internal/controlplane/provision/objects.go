@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/meshctl/meshctl/internal/mesh"
 )
 
 // builder makes one object after the other; the first error ends it.
@@ -37,7 +39,9 @@ func (b *builder) meta(name string) metav1.ObjectMeta {
 }
 
 // selector is what no patch changes: a Deployment's cannot be.
-func (b *builder) selector() map[string]string { return map[string]string{LabelGateway: b.gw.Name} }
+func (b *builder) selector() map[string]string {
+	return map[string]string{mesh.LabelGatewayName: b.gw.Name}
+}
 
 // target is what scales and is protected.
 func (b *builder) target() autoscalingv2.CrossVersionObjectReference {
@@ -142,7 +146,7 @@ func (b *builder) restore(u *unstructured.Unstructured, made map[string]any) {
 	if all == nil {
 		all = map[string]string{}
 	}
-	for _, k := range []string{LabelGateway, LabelClass, LabelManaged} {
+	for _, k := range []string{mesh.LabelGatewayName, LabelClass, LabelManaged} {
 		all[k] = was.GetLabels()[k]
 	}
 	u.SetLabels(all)
@@ -152,7 +156,7 @@ func (b *builder) restore(u *unstructured.Unstructured, made map[string]any) {
 		}
 	}
 	if u.GetKind() == "Deployment" {
-		_ = unstructured.SetNestedField(u.Object, b.gw.Name, "spec", "template", "metadata", "labels", LabelGateway)
+		_ = unstructured.SetNestedField(u.Object, b.gw.Name, "spec", "template", "metadata", "labels", mesh.LabelGatewayName)
 	}
 }
 

@@ -16,12 +16,11 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/meshctl/meshctl/internal/inject"
+	"github.com/meshctl/meshctl/internal/mesh"
 )
 
 // Names by which users and tools know us.
 const (
-	// LabelGateway on a workload, a Service and all else says which Gateway it serves.
-	LabelGateway = "gateway.networking.k8s.io/gateway-name"
 	// LabelClass is the name of the Gateway's class.
 	LabelClass = "gateway.networking.k8s.io/gateway-class-name"
 	// LabelManaged marks what is made for a Gateway.
@@ -181,7 +180,7 @@ func labels(gw *gwv1.Gateway) map[string]string {
 		}
 	}
 	maps.Copy(out, map[string]string{
-		LabelGateway: gw.Name, LabelClass: string(gw.Spec.GatewayClassName), LabelManaged: managedValue,
+		mesh.LabelGatewayName: gw.Name, LabelClass: string(gw.Spec.GatewayClassName), LabelManaged: managedValue,
 	})
 	return out
 }

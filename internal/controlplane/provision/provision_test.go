@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/meshctl/meshctl/internal/inject"
+	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -119,9 +120,9 @@ func TestParameters(t *testing.T) {
 	d := find(made, "Deployment")
 	for want, got := range map[string]string{
 		"front-istio": field(d, "metadata", "name"), "2": field(d, "spec", "replicas"),
-		"istio.io-gateway-controller":      field(d, "metadata", "labels", LabelManaged),
-		`{"` + LabelGateway + `":"front"}`: field(d, "spec", "selector", "matchLabels"),
-		"NodePort":                         field(find(made, "Service"), "spec", "type"), "5": field(find(made, "HorizontalPodAutoscaler"), "spec", "maxReplicas"),
+		"istio.io-gateway-controller":               field(d, "metadata", "labels", LabelManaged),
+		`{"` + mesh.LabelGatewayName + `":"front"}`: field(d, "spec", "selector", "matchLabels"),
+		"NodePort": field(find(made, "Service"), "spec", "type"), "5": field(find(made, "HorizontalPodAutoscaler"), "spec", "maxReplicas"),
 		"1": field(find(made, "PodDisruptionBudget"), "spec", "minAvailable"),
 	} {
 		if got != want {

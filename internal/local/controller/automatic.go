@@ -12,12 +12,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
 // Names of what is made for a Gateway of the Gateway API, which are Istio's.
 const (
-	labelGatewayName  = "gateway.networking.k8s.io/gateway-name"
 	gatewayController = "istio.io/gateway-controller"
 	gatewayClass      = "istio"
 )
@@ -104,8 +104,8 @@ func gatewayService(namespace, name string, ports map[int32]string) *corev1.Serv
 	}
 	s := &corev1.Service{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-istio", Labels: map[string]string{labelGatewayName: name}},
-		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Selector: map[string]string{labelGatewayName: name}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-istio", Labels: map[string]string{mesh.LabelGatewayName: name}},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Selector: map[string]string{mesh.LabelGatewayName: name}},
 	}
 	for _, p := range slices.Sorted(maps.Keys(ports)) {
 		to := p
@@ -121,7 +121,7 @@ func gatewayService(namespace, name string, ports map[int32]string) *corev1.Serv
 }
 
 func gatewayDeployment(namespace, name string) *appsv1.Deployment {
-	labels := map[string]string{labelGatewayName: name}
+	labels := map[string]string{mesh.LabelGatewayName: name}
 	return &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-istio", Labels: labels},
@@ -130,7 +130,7 @@ func gatewayDeployment(namespace, name string) *appsv1.Deployment {
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{
 					Labels: map[string]string{
-						labelGatewayName: name, labelInject: "true", "service.istio.io/canonical-name": name + "-istio", "service.istio.io/canonical-revision": "latest",
+						mesh.LabelGatewayName: name, labelInject: "true", "service.istio.io/canonical-name": name + "-istio", "service.istio.io/canonical-revision": "latest",
 					},
 					Annotations: map[string]string{annotationTemplates: Gateway.String()},
 				},
