@@ -24,7 +24,7 @@ func TestFromKube(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Key{KindPod, "shop", "web-1"}); o.Key != want || o.APIVersion != "v1" {
+	if want := (Key{Kind: KindPod, Namespace: "shop", Name: "web-1"}); o.Key != want || o.APIVersion != "v1" {
 		t.Errorf("key %v, apiVersion %s, want %v of v1", o.Key, o.APIVersion, want)
 	}
 	got, err := SpecOf[*corev1.Pod](o)

@@ -21,15 +21,25 @@ func (k Kind) String() string {
 	return k.Kind + "." + k.Group
 }
 
-// Key names one object: at most one object with a Key exists in a mesh per cluster.
+// Key names one object: at most one object with a Key exists in a mesh.
 type Key struct {
 	Kind      Kind
 	Namespace string // "" for cluster-scoped kinds
 	Name      string
+	// Cluster is the ID of the remote cluster that the object is in; "" is the
+	// cluster that holds the configuration, home.
+	Cluster string
 }
 
-// String prints Kind.group/namespace/name; it is unique per Key.
-func (k Key) String() string { return k.Kind.String() + "/" + k.Namespace + "/" + k.Name }
+// String prints Kind.group/namespace/name, and @cluster if it is a remote one; it is
+// unique per Key.
+func (k Key) String() string {
+	s := k.Kind.String() + "/" + k.Namespace + "/" + k.Name
+	if k.Cluster != "" {
+		s += "@" + k.Cluster
+	}
+	return s
+}
 
 // Meta is the part of Kubernetes object metadata that the mesh uses. Read-only.
 type Meta struct {

@@ -60,7 +60,7 @@ func (s *Source) followCustom(ctx context.Context, st *state) {
 		err := c.look(ctx)
 		switch {
 		case err != nil && ctx.Err() == nil:
-			st.trouble(customKinds, unreachable(err))
+			st.trouble(customKinds, s.unreachable(err))
 			step = 0
 		case err == nil:
 			st.fine(customKinds)

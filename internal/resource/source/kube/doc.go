@@ -17,6 +17,10 @@
 //     everything at first, then what changed. A broken object leaves its last
 //     good version in force.
 //
+// A source of a remote cluster (Options.Remote) yields Services, EndpointSlices, Pods,
+// Nodes and Namespaces alone, each under a key with its cluster: configuration,
+// policies and certificates come from home.
+//
 // While the API server is away, what was known stays in force. A kind that may
 // not be read is a finding that names the right (trouble.go); the others go on,
 // except that a cluster's policies must have been read once: without them all

@@ -34,33 +34,38 @@ func (s *Source) item(k kind, o any) (*item, error) {
 	case *unstructured.Unstructured:
 		return s.custom(k, o)
 	case runtime.Object:
-		return typed(k, o)
+		return s.builtinItem(k, o)
 	default:
 		return nil, fmt.Errorf("read %s: unexpected %T", k.id, o)
 	}
 }
 
-func newItem(k kind, m metav1.Object) *item {
-	return &item{
+func (s *Source) newItem(k kind, m metav1.Object) *item {
+	it := &item{
 		meta: metav1.ObjectMeta{Namespace: m.GetNamespace(), Name: m.GetName()},
 		key:  resource.Key{Kind: k.kind, Namespace: m.GetNamespace(), Name: m.GetName()},
 	}
+	if s.opts.Remote {
+		it.key.Cluster = s.opts.Cluster
+	}
+	return it
 }
 
-// typed takes an object of Kubernetes' own. The API server has checked it, so
+// builtinItem takes an object of Kubernetes' own. The API server has checked it, so
 // that no rules are applied.
-func typed(k kind, o runtime.Object) (*item, error) {
+func (s *Source) builtinItem(k kind, o runtime.Object) (*item, error) {
 	m, ok := o.(metav1.Object)
 	if !ok {
 		return nil, fmt.Errorf("read %s: %T has no metadata", k.id, o)
 	}
-	it := newItem(k, m)
+	it := s.newItem(k, m)
 	small := k.trim(o)
 	if small == nil {
 		return it, nil
 	}
 	obj, err := resource.FromAPI(k.kind, small)
 	if err == nil {
+		obj.Key = it.key
 		it.object = obj
 		return it, nil
 	}
@@ -89,7 +94,7 @@ func validate(o *resource.Object) []diag.Diagnostic {
 
 // custom decodes and validates an object as if it had been read from a file.
 func (s *Source) custom(k kind, u *unstructured.Unstructured) (*item, error) {
-	it := newItem(k, u)
+	it := s.newItem(k, u)
 	if !s.tags.ours(u.GetLabels()) {
 		return it, nil
 	}

@@ -39,15 +39,12 @@ func (k kind) selector() fields.Selector {
 
 // builtin are the kinds that every cluster serves. Secrets are those that a
 // gateway can refer to, and ConfigMaps those with settings of the mesh, and
-// anywhere those that a Gateway or a policy can refer to.
+// anywhere those that a Gateway or a policy can refer to. Of a remote cluster only
+// what says where workloads are is read.
 func (s *Source) builtin() []kind {
 	core := func(k resource.Kind, plural string, empty runtime.Object, trim func(runtime.Object) metav1.Object) kind {
 		return kind{id: k.String(), kind: k, gvr: corev1.SchemeGroupVersion.WithResource(plural), empty: empty, trim: trim}
 	}
-	secrets := core(resource.KindSecret, "secrets", &corev1.Secret{}, trimmed(trimSecret))
-	tls, opaque := secrets, secrets
-	tls.id, tls.field = secrets.id+"/tls", [2]string{"type", string(corev1.SecretTypeTLS)}
-	opaque.id, opaque.field = secrets.id+"/opaque", [2]string{"type", string(corev1.SecretTypeOpaque)}
 	out := []kind{
 		core(resource.KindNamespace, "namespaces", &corev1.Namespace{}, trimmed(trimNamespace)),
 		core(resource.KindNode, "nodes", &corev1.Node{}, trimmed(trimNode)),
@@ -58,19 +55,28 @@ func (s *Source) builtin() []kind {
 			empty: &discoveryv1.EndpointSlice{}, trim: trimmed(trimEndpointSlice),
 		},
 		core(resource.KindPod, "pods", &corev1.Pod{}, trimmed(trimPod)),
+	}
+	if s.opts.Remote {
+		return out
+	}
+	secrets := core(resource.KindSecret, "secrets", &corev1.Secret{}, trimmed(trimSecret))
+	tls, opaque := secrets, secrets
+	tls.id, tls.field = secrets.id+"/tls", [2]string{"type", string(corev1.SecretTypeTLS)}
+	opaque.id, opaque.field = secrets.id+"/opaque", [2]string{"type", string(corev1.SecretTypeOpaque)}
+	out = append(out,
 		tls, opaque,
 		core(resource.KindConfigMap, "configmaps", &corev1.ConfigMap{}, trimmed(s.trimReferable)),
-		{
+		kind{
 			id: resource.KindIngress.String(), kind: resource.KindIngress,
 			gvr:   networkingv1.SchemeGroupVersion.WithResource("ingresses"),
 			empty: &networkingv1.Ingress{}, trim: trimmed(trimIngress),
 		},
-		{
+		kind{
 			id: resource.KindIngressClass.String(), kind: resource.KindIngressClass,
 			gvr:   networkingv1.SchemeGroupVersion.WithResource("ingressclasses"),
 			empty: &networkingv1.IngressClass{}, trim: trimmed(trimIngressClass),
 		},
-	}
+	)
 	for _, name := range s.opts.ConfigMaps {
 		config := core(resource.KindConfigMap, "configmaps", &corev1.ConfigMap{}, trimmed(trimConfigMap))
 		config.id += "/" + name
@@ -130,7 +136,15 @@ type Right struct {
 // Root stands for the root namespace in a Right.
 const Root = "root"
 
-// Rights are all rights that a Source needs.
+// RemoteRights are all rights that a Source of a remote cluster needs.
+func RemoteRights() []Right {
+	return []Right{
+		{Resources: []string{"namespaces", "nodes", "services", "pods"}},
+		{Group: "discovery.k8s.io", Resources: []string{"endpointslices"}},
+	}
+}
+
+// Rights are all rights that a Source needs in the cluster that holds the configuration.
 func Rights() []Right {
 	out := []Right{
 		{Resources: []string{"namespaces", "nodes", "services", "pods", "secrets", "configmaps"}},

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
+	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/resource/source"
 )
@@ -35,6 +36,12 @@ type Options struct {
 	// Revision leaves out objects of Istio's kinds whose label istio.io/rev names
 	// another, and not a tag of this one; empty takes them all.
 	Revision string
+	// Remote makes objects those of a remote cluster: each key has Cluster, and only
+	// what says where workloads are is read, no configuration.
+	Remote bool
+	// Troubled is told what keeps kinds from being followed whenever that changes, before
+	// the sink has heard anything too; nil for nobody. It must not block.
+	Troubled func(ds []diag.Diagnostic)
 	// Followed is told when a kind whose definition may be missing is followed, and when
 	// it no longer is; nil for nobody. It must not block.
 	Followed func(kind resource.Kind, yes bool)
@@ -70,6 +77,9 @@ func New(o Options) (*Source, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Troubled == nil {
+		o.Troubled = func([]diag.Diagnostic) {}
+	}
 	if o.Followed == nil {
 		o.Followed = func(resource.Kind, bool) {}
 	}
@@ -95,7 +105,10 @@ func New(o Options) (*Source, error) {
 }
 
 // Name implements source.Source.
-func (s *Source) Name() string { return "cluster:" + s.opts.Cluster }
+func (s *Source) Name() string { return SourceName(s.opts.Cluster) }
+
+// SourceName is the name of the source of a cluster.
+func SourceName(cluster string) string { return "cluster:" + cluster }
 
 // Run implements source.Source. The sink hears of nothing before every kind that
 // the cluster serves has been listed once, however long that takes.
@@ -103,16 +116,21 @@ func (s *Source) Run(ctx context.Context, sink source.Sink) error {
 	ctx, cancel := context.WithCancel(klog.NewContext(ctx, logr.FromSlogHandler(s.log.Handler())))
 	defer cancel()
 	st := newState(s.Name(), sink, s.log)
+	st.troubled = s.opts.Troubled
 	builtin := s.builtin()
 	for _, k := range builtin {
 		st.expect(k.id)
 	}
-	st.expect(customKinds) // until it is known which there are
+	if !s.opts.Remote {
+		st.expect(customKinds) // until it is known which there are
+	}
 	var running sync.WaitGroup
 	for _, k := range builtin {
 		running.Go(func() { s.follow(ctx, k, st) })
 	}
-	running.Go(func() { s.followCustom(ctx, st) })
+	if !s.opts.Remote {
+		running.Go(func() { s.followCustom(ctx, st) })
+	}
 	running.Wait()
 	return nil
 }

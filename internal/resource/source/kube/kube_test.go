@@ -41,6 +41,43 @@ func TestStartAndFollow(t *testing.T) {
 	r.until(t, "the deletion", func() bool { return r.objects[key(resource.KindService, "shop/reviews")] == nil })
 }
 
+// Of a remote cluster only what says where workloads are is read, under keys of its
+// own, and the rights for that are enough.
+func TestRemoteCluster(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.define("virtualservices")
+	c.apply(t,
+		object("v1", "Namespace", "shop", ""), object("v1", "Node", "n", ""), object("v1", "Service", "shop/reviews", `"spec":{}`),
+		object("v1", "Pod", "shop/p", ""), object("discovery.k8s.io/v1", "EndpointSlice", "shop/s", `"addressType":"IPv4"`),
+		virtualService("shop/reviews", "reviews"), object("v1", "Secret", "shop/s", `"type":"Opaque"`), object("v1", "ConfigMap", "istio-system/istio", `"data":{}`),
+	)
+	allowed := map[string]bool{}
+	for _, r := range RemoteRights() {
+		for _, name := range r.Resources {
+			allowed[r.Group+"/"+name] = true
+		}
+	}
+	c.Forbid(func(_, group, plural, _ string) bool { return !allowed[group+"/"+plural] })
+	r := c.follow(t, Options{Cluster: "east", Remote: true, Troubled: func(ds []diag.Diagnostic) { t.Errorf("told %v", ds) }})
+	r.until(t, "the first Apply", r.started)
+	want := map[resource.Kind]string{
+		resource.KindNamespace: "shop", resource.KindNode: "n", resource.KindService: "shop/reviews", resource.KindPod: "shop/p", resource.KindEndpointSlice: "shop/s",
+	}
+	for kind, name := range want {
+		k := key(kind, name)
+		k.Cluster = "east"
+		if o := r.objects[k]; o == nil || o.Key != k {
+			t.Errorf("%s is not there", k)
+		}
+	}
+	if len(r.objects) != len(want) {
+		t.Errorf("in force:\n%s", r.text())
+	}
+	c.Delete("", "services", "shop", "reviews")
+	r.until(t, "a deletion", func() bool { return len(r.objects) == len(want)-1 })
+}
+
 // Kinds come and go while the source runs.
 func TestCustomKindsComeAndGo(t *testing.T) {
 	t.Parallel()

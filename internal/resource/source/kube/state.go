@@ -3,6 +3,7 @@ package kube
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -29,7 +30,9 @@ type state struct {
 	// watches, in any order.
 	beneath  map[resource.Key]entry
 	troubles map[string]diag.Diagnostic // by watch
-	unsaid   bool                       // findings changed since they were reported
+	// troubled is told of troubles when they change.
+	troubled func([]diag.Diagnostic)
+	unsaid   bool // findings changed since they were reported
 }
 
 // entry is what is known under one key.
@@ -43,7 +46,8 @@ type entry struct {
 func newState(name string, sink source.Sink, log *slog.Logger) *state {
 	return &state{
 		name: name, sink: sink, log: log,
-		waiting: map[string]bool{}, entries: map[resource.Key]entry{}, beneath: map[resource.Key]entry{}, troubles: map[string]diag.Diagnostic{},
+		troubled: func([]diag.Diagnostic) {},
+		waiting:  map[string]bool{}, entries: map[resource.Key]entry{}, beneath: map[resource.Key]entry{}, troubles: map[string]diag.Diagnostic{},
 	}
 }
 
@@ -221,6 +225,7 @@ func (s *state) trouble(id string, d diag.Diagnostic) {
 	}
 	s.troubles[id] = d
 	s.unsaid = true
+	s.tellTroubles()
 	s.log.Warn("cannot follow a kind", "kind", id, "reason", d.Message, "effect", d.Effect, "fix", d.Fix)
 	s.tell(change{})
 }
@@ -234,8 +239,15 @@ func (s *state) fine(id string) {
 	}
 	delete(s.troubles, id)
 	s.unsaid = true
+	s.tellTroubles()
 	s.log.Info("a kind can be followed again", "kind", id)
 	s.tell(change{})
+}
+
+func (s *state) tellTroubles() {
+	out := slices.Collect(maps.Values(s.troubles))
+	slices.SortFunc(out, diag.Compare)
+	s.troubled(slices.Compact(out))
 }
 
 func (s *state) findings() []diag.Diagnostic {

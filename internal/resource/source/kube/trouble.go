@@ -10,8 +10,11 @@ import (
 )
 
 // missingRight says which right is missing for a kind, and what follows.
-func missingRight(k kind) diag.Diagnostic {
+func (s *Source) missingRight(k kind) diag.Diagnostic {
 	where, name := "the cluster", k.gvr.GroupResource().String()
+	if s.opts.Remote {
+		where = "cluster " + s.opts.Cluster
+	}
 	if k.namespace != "" {
 		where = "namespace " + k.namespace
 	}
@@ -34,13 +37,17 @@ func missingRight(k kind) diag.Diagnostic {
 
 // unreachable says that the API server does not answer. It names no kind, so that
 // all of them are one finding.
-func unreachable(err error) diag.Diagnostic {
+func (s *Source) unreachable(err error) diag.Diagnostic {
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		err = u.Err // the address of what was asked for differs by kind
 	}
+	which := ""
+	if s.opts.Remote {
+		which = " of cluster " + s.opts.Cluster
+	}
 	return diag.Diagnostic{
 		Code: resource.CodeSource, Severity: diag.Warning, Object: diag.Object{Kind: "Cluster"},
-		Message: "the API server cannot be read: " + err.Error(),
+		Message: "the API server" + which + " cannot be read: " + err.Error(),
 		Effect:  "what was read before stays in force", Fix: "none needed if it comes back; the control plane tries again",
 	}
 }

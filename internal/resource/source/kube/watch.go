@@ -66,12 +66,12 @@ func (s *Source) answered(k kind, st *state, err error) {
 		st.fine(k.id) // the kind is not served (any more): there is nothing to read
 		st.heard(k.id)
 	case apierrors.IsForbidden(err):
-		st.trouble(k.id, missingRight(k))
+		st.trouble(k.id, s.missingRight(k))
 		if !k.guards {
 			st.heard(k.id)
 		}
 	default:
-		st.trouble(k.id, unreachable(err))
+		st.trouble(k.id, s.unreachable(err))
 	}
 }
 
@@ -130,7 +130,7 @@ func (s *store) Update(o any) error {
 // Delete implements cache.ReflectorStore.
 func (s *store) Delete(o any) error {
 	if m, ok := o.(metav1.Object); ok {
-		s.state.remove(s.kind.id, newItem(s.kind, m).key)
+		s.state.remove(s.kind.id, s.source.newItem(s.kind, m).key)
 		return nil
 	}
 	it, err := s.source.item(s.kind, o)
