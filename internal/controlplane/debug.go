@@ -26,6 +26,7 @@ import (
 //	/debug/mesh                    the mesh config in force
 //	/debug/config_dump?proxyID=    what a proxy is sent, in the form of Envoy's dump
 //	/debug/connections             who is connected
+//	/debug/clusterz                clusters of the mesh, and whether they are followed
 //	/debug/list                    the pages there are
 //
 // and pages that Istio does not have:
@@ -60,6 +61,7 @@ func (cp *ControlPlane) Debug() http.Handler {
 	get("/debug/configz", func(*http.Request) (any, error) { return configDump(cp.Objects()), nil })
 	get("/debug/diagnosticz", func(*http.Request) (any, error) { return append([]diag.Diagnostic{}, cp.Diagnostics()...), nil })
 	get("/debug/mesh", func(*http.Request) (any, error) { return cp.meshConfig() })
+	get("/debug/clusterz", func(*http.Request) (any, error) { return cp.clusterStatuses(), nil })
 	get("/debug/connections", func(*http.Request) (any, error) { return cp.connections(), nil })
 	get("/debug/config_dump", func(r *http.Request) (any, error) {
 		d, err := cp.ConfigDump(r.URL.Query().Get("proxyID"))

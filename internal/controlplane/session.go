@@ -33,6 +33,9 @@ func (s *sessions) Open(ctx context.Context, node *corev3.Node, peer xdsserve.Pe
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
+	if s.cp.set.RemoteCluster == nil {
+		proxy.Cluster = s.cp.set.Cluster
+	}
 	if err := s.authorize(ctx, proxy, peer); err != nil {
 		s.cp.log.WarnContext(ctx, "refused a proxy", "proxy", proxy.ID, "peer", peer.Addr, "err", err)
 		return nil, status.Error(codes.PermissionDenied, err.Error())
@@ -99,6 +102,9 @@ func (s *sessions) matches(caller identity.Caller, proxy *mesh.Proxy) error {
 	if cfg, ok := s.cp.mesh.Config.Get("mesh"); ok && !slices.Contains(cfg.TrustDomains, caller.ID.TrustDomain) {
 		return fmt.Errorf("identity %s is of another trust domain", caller.ID)
 	}
+	if err := s.sameCluster(caller, proxy); err != nil {
+		return err
+	}
 	if caller.ID.Namespace != proxy.Namespace {
 		return fmt.Errorf("identity %s may not speak for namespace %q", caller.ID, proxy.Namespace)
 	}
@@ -108,11 +114,28 @@ func (s *sessions) matches(caller identity.Caller, proxy *mesh.Proxy) error {
 	if proxy.ServiceAccount != "" && caller.ID.ServiceAccount != proxy.ServiceAccount {
 		return fmt.Errorf("identity %s may not speak for service account %q", caller.ID, proxy.ServiceAccount)
 	}
-	w, ok := s.cp.mesh.Workloads.Get(mesh.WorkloadKey("Pod", proxy.Namespace, proxy.Name))
+	w, ok := s.cp.mesh.Workloads.Get(mesh.WorkloadKey(s.cp.mesh.Settings.ObjectCluster(proxy.Cluster), "Pod", proxy.Namespace, proxy.Name))
 	if ok && w.ServiceAccount != caller.ID.ServiceAccount {
 		return fmt.Errorf("identity %s may not speak for pod %s, which runs as %q", caller.ID, proxy.Name, w.ServiceAccount)
 	}
 	proxy.ServiceAccount = caller.ID.ServiceAccount
+	return nil
+}
+
+// sameCluster checks that a proxy is in the cluster that vouches for its token. A
+// certificate says nothing of clusters: in all of them an identity is the same one.
+func (s *sessions) sameCluster(caller identity.Caller, proxy *mesh.Proxy) error {
+	if s.cp.set.RemoteCluster == nil {
+		return nil
+	}
+	known := s.cp.mesh.Settings
+	of := known.ClusterID(proxy.Cluster)
+	if known.ObjectCluster(of) != "" && !s.cp.set.RemoteCluster(of) {
+		return fmt.Errorf("cluster %.100q is not one of the mesh", of)
+	}
+	if by := known.ClusterID(caller.Cluster); caller.Token && by != of {
+		return fmt.Errorf("a token of cluster %q may not speak for a pod of cluster %q", by, of)
+	}
 	return nil
 }
 

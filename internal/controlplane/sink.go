@@ -254,17 +254,21 @@ func (cp *ControlPlane) Object(k resource.Key) *resource.Object {
 	return cp.sink.winner(k)
 }
 
-// ObjectsOf are the objects in force of a kind that derivation reads.
+// ObjectsOf are the objects in force of a kind that derivation reads, in any cluster.
 func (cp *ControlPlane) ObjectsOf(kind resource.Kind) []*resource.Object {
 	return cp.inputs.Of(kind).List()
 }
 
-// Objects returns the objects in force of the kinds that the mesh reads, sorted by key.
+// Objects returns the objects in force of the kinds that the mesh reads, sorted by key,
+// without those of remote clusters.
 func (cp *ControlPlane) Objects() []*resource.Object {
 	cp.sink.mu.Lock()
 	defer cp.sink.mu.Unlock()
 	var out []*resource.Object
 	for k := range cp.sink.objects {
+		if k.Cluster != "" {
+			continue
+		}
 		out = append(out, cp.sink.winner(k))
 	}
 	slices.SortFunc(out, func(a, b *resource.Object) int {

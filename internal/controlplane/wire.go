@@ -30,6 +30,9 @@ type Settings struct {
 	MeshConfigMap string
 	// ClusterDomain, Cluster and Network default to cluster.local, Kubernetes and "".
 	ClusterDomain, Cluster, Network string
+	// RemoteCluster reports whether the ID is that of a remote cluster of the mesh; nil:
+	// there are none, and whatever proxies call their cluster is this one.
+	RemoteCluster func(id string) bool
 	// Authenticator finds out who opens a stream; required.
 	Authenticator identity.Authenticator
 	// AllowPlaintext accepts clients on loopback without credentials at their word.
@@ -61,6 +64,8 @@ type ControlPlane struct {
 	server *xdsserve.Server
 	// registry is nil where machines cannot register themselves.
 	registry atomic.Pointer[register.Registry]
+	// remotes is nil where there are no remote clusters.
+	remotes atomic.Pointer[func() []ClusterStatus]
 }
 
 // New wires a control plane: objects -> mesh -> view -> xDS.

@@ -197,7 +197,7 @@ func (in *Inspector) count(t Target, namespace string) (number, wrong string) {
 	seen := map[string]bool{}
 	if set != nil {
 		for _, e := range set.Endpoints {
-			if mesh.Selects(of, e.Labels) {
+			if e.Selected(of) {
 				seen[e.Address] = true
 			}
 		}

@@ -94,7 +94,7 @@ func (in *Inspector) targetPort(p whatif.Pod, port mesh.Port) (uint32, bool) {
 	if port.TargetName == "" {
 		return cmp.Or(port.Target, port.Number), true
 	}
-	w, ok := in.w.Mesh().Workloads.Get(mesh.WorkloadKey("Pod", p.Namespace, p.Name))
+	w, ok := in.w.Mesh().Workloads.Get(mesh.WorkloadKey("", "Pod", p.Namespace, p.Name))
 	if !ok {
 		return 0, false
 	}

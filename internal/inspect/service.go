@@ -110,7 +110,7 @@ func (a *about) endpoints(s *mesh.Service) {
 			has[e.Address] = true
 			var in []string
 			for _, sub := range subsets {
-				if mesh.Selects(sub.Labels, e.Labels) && !slices.Contains(in, sub.Name) {
+				if e.Selected(sub.Labels) && !slices.Contains(in, sub.Name) {
 					in = append(in, sub.Name)
 				}
 			}

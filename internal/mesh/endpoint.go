@@ -76,6 +76,40 @@ func (e *Endpoint) Equal(f *Endpoint) bool {
 		maps.Equal(e.Labels, f.Labels)
 }
 
+// Labels of Istio by which subsets and failover tell endpoints apart by where they are.
+const (
+	LabelCluster = "topology.istio.io/cluster"
+	LabelNetwork = "topology.istio.io/network"
+)
+
+// Selected reports whether the endpoint has all the labels: those of its workload, or
+// those that say where it is.
+func (e *Endpoint) Selected(by map[string]string) bool {
+	for k, v := range by {
+		if k == LabelCluster || k == LabelNetwork {
+			if e.Label(k) != v {
+				return false
+			}
+		} else if got, ok := e.Labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// Label is a label of the endpoint's workload, or of the place where it is; "" when it
+// has none.
+func (e *Endpoint) Label(name string) string {
+	switch name {
+	case LabelCluster:
+		return e.Cluster
+	case LabelNetwork:
+		return e.Network
+	default:
+		return e.Labels[name]
+	}
+}
+
 // EndpointSet is all endpoints of one service, of all its ports, sorted by
 // service port and address. Read-only.
 type EndpointSet struct {
@@ -103,6 +137,11 @@ func (s *EndpointSet) Port(number uint32) []*Endpoint {
 		}
 	}
 	return out
+}
+
+// InCluster are the endpoints of a set that are in a cluster.
+func InCluster(all []*Endpoint, cluster string) []*Endpoint {
+	return slices.DeleteFunc(slices.Clone(all), func(e *Endpoint) bool { return e.Cluster != cluster })
 }
 
 // ServiceAccounts are the distinct SPIFFE IDs of the endpoints, sorted: whom a

@@ -18,17 +18,23 @@ type Origin struct {
 	Kind      string // VirtualService
 	Namespace string
 	Name      string
+	Cluster   string `json:",omitempty"` // ID of a remote cluster; "" is home
 	Pos       diag.Pos
 	Created   time.Time // zero when unknown (files)
 }
 
-// Key is kind/namespace/name with the group, unique per object.
+// Key is kind/namespace/name with the group, and @cluster for a remote one, unique
+// per object.
 func (o Origin) Key() string {
 	k := o.Kind
 	if o.Group != "" {
 		k += "." + o.Group
 	}
-	return k + "/" + o.Namespace + "/" + o.Name
+	k += "/" + o.Namespace + "/" + o.Name
+	if o.Cluster != "" {
+		k += "@" + o.Cluster
+	}
+	return k
 }
 
 // IsZero reports whether the value comes from no object (a default).
@@ -90,7 +96,10 @@ func (o Origin) compare(p Origin) int {
 	if c := strings.Compare(o.Name, p.Name); c != 0 {
 		return c
 	}
-	return strings.Compare(o.Namespace, p.Namespace)
+	if c := strings.Compare(o.Namespace, p.Namespace); c != 0 {
+		return c
+	}
+	return strings.Compare(o.Cluster, p.Cluster)
 }
 
 // Fields finds where a field of an object was written ("spec.http[0].route[1]").

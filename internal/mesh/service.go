@@ -54,7 +54,15 @@ type Service struct {
 	// AutoAddresses were chosen by AllocateAddresses for want of others. The DNS
 	// proxy answers them, so listeners must accept them.
 	AutoAddresses []string
-	Resolution    Resolution
+	// ClusterAddresses are the addresses in each cluster that has the service, by
+	// cluster ID; nil in a mesh of one cluster. Addresses are then those of the cluster
+	// that the rest of the service is taken from: home, or else the first by name.
+	ClusterAddresses map[string][]string `json:",omitempty"`
+	// Partial: a cluster of the mesh does not have the service.
+	Partial bool `json:",omitempty"`
+	// ClusterLocal: clients reach the endpoints in their own cluster alone.
+	ClusterLocal bool `json:",omitempty"`
+	Resolution   Resolution
 	// External: outside the mesh, no mTLS and no peer metadata (MESH_EXTERNAL, ExternalName).
 	External bool
 	// Headless: clients get the endpoints' addresses from DNS (clusterIP None).
@@ -107,6 +115,8 @@ func (s *Service) Equal(t *Service) bool {
 		s.External == t.External && s.Headless == t.Headless && s.ExternalName == t.ExternalName &&
 		s.ExportTo.Equal(t.ExportTo) && maps.Equal(s.Selector, t.Selector) &&
 		slices.Equal(s.SubjectAltNames, t.SubjectAltNames) && maps.Equal(s.Labels, t.Labels) &&
+		maps.EqualFunc(s.ClusterAddresses, t.ClusterAddresses, slices.Equal[[]string]) &&
+		s.Partial == t.Partial && s.ClusterLocal == t.ClusterLocal &&
 		s.Registry == t.Registry && s.PublishNotReady == t.PublishNotReady &&
 		s.SessionAffinity == t.SessionAffinity && s.TrafficDistribution == t.TrafficDistribution &&
 		maps.EqualFunc(s.BackendTLS, t.BackendTLS, (*BackendTLS).equal) && s.Origin == t.Origin
@@ -130,6 +140,28 @@ func (s *Service) PortNamed(name string) (Port, bool) {
 		}
 	}
 	return Port{}, false
+}
+
+// In is the service as proxies of a cluster know it: with the virtual addresses that it
+// has there, which no other cluster routes. A cluster that does not have the service
+// knows it by an automatic address: those of another cluster may be taken there.
+func (s *Service) In(cluster string) *Service {
+	here, ok := s.ClusterAddresses[cluster]
+	if s.ClusterAddresses == nil || ok && slices.Equal(here, s.Addresses) {
+		return s
+	}
+	t := *s
+	t.Addresses = here
+	return &t
+}
+
+// Variant tells how In differs by cluster: the ID of a cluster that has the service,
+// or "" for all others.
+func (s *Service) Variant(cluster string) string {
+	if _, ok := s.ClusterAddresses[cluster]; ok {
+		return cluster
+	}
+	return ""
 }
 
 // VIPs are the addresses that clients connect to: the given ones, or else those

@@ -28,11 +28,20 @@ type Workload struct {
 	Origin    Origin
 }
 
-// WorkloadKey is the key of a workload: pods and WorkloadEntries may share a name.
-func WorkloadKey(kind, namespace, name string) string { return kind + "/" + namespace + "/" + name }
+// WorkloadKey is the key of a workload: pods and WorkloadEntries may share a name, and
+// so may pods of two clusters. cluster is the ID of a remote cluster, "" for home.
+func WorkloadKey(cluster, kind, namespace, name string) string {
+	k := kind + "/" + namespace + "/" + name
+	if cluster != "" {
+		k += "@" + cluster
+	}
+	return k
+}
 
 // CollectionKey makes workloads usable in collections.
-func (w *Workload) CollectionKey() string { return WorkloadKey(w.Origin.Kind, w.Namespace, w.Name) }
+func (w *Workload) CollectionKey() string {
+	return WorkloadKey(w.Origin.Cluster, w.Origin.Kind, w.Namespace, w.Name)
+}
 
 // Equal compares everything but the place in a file.
 func (w *Workload) Equal(v *Workload) bool {
@@ -40,5 +49,5 @@ func (w *Workload) Equal(v *Workload) bool {
 		maps.Equal(w.Labels, v.Labels) && w.ServiceAccount == v.ServiceAccount && w.Owner == v.Owner &&
 		w.Node == v.Node && w.Locality == v.Locality && w.Network == v.Network && w.Cluster == v.Cluster &&
 		w.Weight == v.Weight && w.Hostname == v.Hostname && maps.Equal(w.Ports, v.Ports) && w.TLSMode == v.TLSMode &&
-		w.Unhealthy == v.Unhealthy && w.Origin.Kind == v.Origin.Kind
+		w.Unhealthy == v.Unhealthy && w.Origin.Kind == v.Origin.Kind && w.Origin.Cluster == v.Origin.Cluster
 }

@@ -187,7 +187,7 @@ func (w *World) declared(p *pod, port uint32) mesh.Protocol {
 			if target == 0 {
 				target = sp.Number
 			}
-			if wl, ok := w.cp.Mesh().Workloads.Get(mesh.WorkloadKey("Pod", p.namespace, p.name)); ok && sp.TargetName != "" {
+			if wl, ok := w.cp.Mesh().Workloads.Get(mesh.WorkloadKey("", "Pod", p.namespace, p.name)); ok && sp.TargetName != "" {
 				target = wl.Ports[sp.TargetName]
 			}
 			if target == port {

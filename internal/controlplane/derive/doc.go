@@ -23,8 +23,19 @@ type Objects = collection.Collection[*resource.Object]
 // Settings are what the process knows and no object says.
 type Settings struct {
 	ClusterDomain string // cluster.local
-	Cluster       string // cluster ID, Kubernetes
-	Network       string // network of workloads that name none
+	Cluster       string // ID of the home cluster, Kubernetes
+	Network       string // network of home's workloads that name none
+}
+
+// ClusterID is the ID of the cluster of an object (resource.Key.Cluster).
+func (s Settings) ClusterID(of string) string { return orDefault(of, s.Cluster) }
+
+// ObjectCluster is the cluster of the objects of a cluster with an ID: "" for home.
+func (s Settings) ObjectCluster(id string) string {
+	if id == s.Cluster {
+		return ""
+	}
+	return id
 }
 
 // Inputs are the collections that sources write.
@@ -93,6 +104,8 @@ type Mesh struct {
 	// GatewayStatuses are those that objects of the Gateway API, and Ingresses, should have.
 	GatewayStatuses collection.Collection[*gatewayapi.Status]
 
+	// clusters are those that the mesh has objects of.
+	clusters    collection.Collection[*clusters]
 	keySets     collection.Collection[*mesh.KeySet]
 	tlsPolicies collection.Collection[*gatewayapi.TLSPolicy]
 
@@ -109,6 +122,7 @@ type Mesh struct {
 // New wires all derivations.
 func New(g *collection.Graph, s Settings, in *Inputs) *Mesh {
 	m := &Mesh{Settings: s, Config: in.Config}
+	m.clusters = clustersOf(g, s, in)
 	certificates(g, m, in)
 	api := newGatewayAPI(g, m, in)
 	workloads(g, m, in)

@@ -1,6 +1,7 @@
 package derive
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -49,7 +50,7 @@ func endpoints(g *collection.Graph, m *Mesh, in *Inputs) {
 		case s.Registry == mesh.RegistryKubernetes:
 			for _, o := range collection.FetchIndex(c, slicesByService, s.Namespace+"/"+s.Name) {
 				if slice, ok := o.Spec.(*discoveryv1.EndpointSlice); ok {
-					b.addSlice(c, m, slice)
+					b.addSlice(c, m, in, o.Key.Cluster, slice)
 				}
 			}
 			b.addEntries(c, m)
@@ -87,8 +88,8 @@ type endpointBuilder struct {
 	out         []*mesh.Endpoint
 }
 
-// addSlice adds the addresses of an EndpointSlice that take traffic.
-func (b *endpointBuilder) addSlice(c *collection.Ctx, m *Mesh, slice *discoveryv1.EndpointSlice) {
+// addSlice adds the addresses of an EndpointSlice of a cluster that take traffic.
+func (b *endpointBuilder) addSlice(c *collection.Ctx, m *Mesh, in *Inputs, cluster string, slice *discoveryv1.EndpointSlice) {
 	for i := range slice.Endpoints {
 		e := &slice.Endpoints[i]
 		if ready := e.Conditions.Ready; ready != nil && !*ready && !b.service.PublishNotReady {
@@ -96,15 +97,18 @@ func (b *endpointBuilder) addSlice(c *collection.Ctx, m *Mesh, slice *discoveryv
 		}
 		base := mesh.Endpoint{
 			Namespace: b.service.Namespace, Hostname: value(e.Hostname), Health: mesh.Healthy,
-			Network: b.settings.Network, Cluster: b.settings.Cluster, TLSMode: mesh.TLSModeDisabled,
+			Cluster: b.settings.ClusterID(cluster), TLSMode: mesh.TLSModeDisabled,
 			Locality: mesh.Locality{Zone: value(e.Zone)},
 		}
 		if ref := e.TargetRef; ref != nil && ref.Kind == "Pod" {
 			ns := orDefault(ref.Namespace, slice.Namespace)
 			base.Pod = ns + "/" + ref.Name
-			if w, ok := collection.Fetch(c, m.Workloads, mesh.WorkloadKey("Pod", ns, ref.Name)); ok {
+			if w, ok := collection.Fetch(c, m.Workloads, mesh.WorkloadKey(cluster, "Pod", ns, ref.Name)); ok {
 				b.describe(&base, w)
 			}
+		}
+		if base.Network == "" {
+			base.Network = m.networkOf(c, in, cluster)
 		}
 		for _, p := range slice.Ports {
 			port, ok := b.service.PortNamed(value(p.Name))
@@ -239,14 +243,12 @@ func (b *endpointBuilder) set() *mesh.EndpointSet {
 		if x.ServicePort != y.ServicePort {
 			return int(x.ServicePort) - int(y.ServicePort)
 		}
-		if c := strings.Compare(x.Address, y.Address); c != 0 {
-			return c
-		}
-		return int(x.Port) - int(y.Port)
+		return cmp.Or(strings.Compare(x.Address, y.Address), int(x.Port)-int(y.Port), strings.Compare(x.Network, y.Network))
 	})
-	// An address in two slices (while Kubernetes moves it) is one endpoint.
+	// An address in two slices (while Kubernetes moves it) is one endpoint; one in two
+	// networks is two.
 	b.out = slices.CompactFunc(b.out, func(x, y *mesh.Endpoint) bool {
-		return x.ServicePort == y.ServicePort && x.Address == y.Address && x.Port == y.Port
+		return x.ServicePort == y.ServicePort && x.Address == y.Address && x.Port == y.Port && x.Network == y.Network
 	})
 	return &mesh.EndpointSet{Service: b.service.CollectionKey(), Endpoints: b.out}
 }

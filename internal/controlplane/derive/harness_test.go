@@ -3,8 +3,10 @@ package derive_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +68,15 @@ func (w *world) print() string {
 		if s.Headless {
 			b.WriteString(" headless")
 		}
+		for _, c := range slices.Sorted(maps.Keys(s.ClusterAddresses)) {
+			fmt.Fprintf(&b, " %s=%v", c, s.In(c).VIPs())
+		}
+		if s.ClusterLocal {
+			b.WriteString(" cluster-local")
+		}
+		if s.Partial {
+			fmt.Fprintf(&b, " else=%v", s.In("").VIPs())
+		}
 		if !s.ExportTo.All {
 			fmt.Fprintf(&b, " exportTo=%v", s.ExportTo.Namespaces)
 		}
@@ -75,7 +86,11 @@ func (w *world) print() string {
 		b.WriteByte('\n')
 		if set, ok := w.m.Endpoints.Get(s.CollectionKey()); ok {
 			for _, e := range set.Endpoints {
-				fmt.Fprintf(&b, "  %d -> %s:%d %s %s %s tls=%s at=%s\n", e.ServicePort, e.Address, e.Port, orDash(e.Workload), orDash(e.ServiceAccount), e.Health, e.TLSMode, orDash(e.Locality.String()))
+				fmt.Fprintf(&b, "  %d -> %s:%d %s %s %s tls=%s at=%s", e.ServicePort, e.Address, e.Port, orDash(e.Workload), orDash(e.ServiceAccount), e.Health, e.TLSMode, orDash(e.Locality.String()))
+				if s.ClusterAddresses != nil {
+					fmt.Fprintf(&b, " in=%s/%s", e.Cluster, orDash(e.Network))
+				}
+				b.WriteByte('\n')
 			}
 		}
 	}
@@ -92,7 +107,7 @@ func (w *world) print() string {
 		fmt.Fprintf(&b, "%s chain=%v key=%v ca=%v\n", c, len(c.Chain) > 0, len(c.Key) > 0, len(c.CA) > 0)
 	}
 	for _, n := range w.m.Names.List() {
-		fmt.Fprintf(&b, "name %s %v %s\n", n.Host, n.Info.IPs, n.Info.Registry)
+		fmt.Fprintf(&b, "name %s %v %s\n", derive.NameKey(n.Host, n.Variant), n.Info.IPs, n.Info.Registry)
 	}
 	for _, f := range w.m.Findings.List() {
 		fmt.Fprintf(&b, "%s %s %s %s: %s (%s)\n", f.Code, f.Severity, f.Pos, f.Field, f.Message, f.Effect)
@@ -129,7 +144,13 @@ func TestGolden(t *testing.T) {
 					want = &a.Files[i]
 					continue
 				}
-				w.apply(t, decode(t, part.Name, part.Data)...)
+				objects := decode(t, part.Name, part.Data)
+				if cluster, _, ok := strings.Cut(part.Name, "/"); ok { // a folder for each remote cluster
+					for _, o := range objects {
+						o.Key.Cluster = cluster
+					}
+				}
+				w.apply(t, objects...)
 			}
 			got := []byte(w.print())
 			if want == nil {

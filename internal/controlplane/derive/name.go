@@ -13,6 +13,7 @@ import (
 type Name struct {
 	Host      string
 	Service   string // mesh.ServiceKey, for visibility
+	Variant   string // of the service, for whom this is the answer
 	Namespace string
 	ExportTo  mesh.Visibility
 	Info      nametable.Info
@@ -20,11 +21,20 @@ type Name struct {
 }
 
 // CollectionKey makes names usable in collections.
-func (n *Name) CollectionKey() string { return n.Service + "/" + n.Host }
+func (n *Name) CollectionKey() string { return NameKey(n.Service, n.Variant) + "/" + n.Host }
+
+// NameKey is what the names of one service for the proxies of one variant of it
+// (mesh.Service.Variant) have in common.
+func NameKey(service, variant string) string {
+	if variant != "" {
+		service += "@" + variant
+	}
+	return service
+}
 
 // Equal compares everything.
 func (n *Name) Equal(o *Name) bool {
-	return n.Host == o.Host && n.Service == o.Service && n.Namespace == o.Namespace && n.ExportTo.Equal(o.ExportTo) &&
+	return n.Host == o.Host && n.Service == o.Service && n.Variant == o.Variant && n.Namespace == o.Namespace && n.ExportTo.Equal(o.ExportTo) &&
 		slices.Equal(n.Info.IPs, o.Info.IPs) && n.Info.Registry == o.Info.Registry &&
 		n.Info.Shortname == o.Info.Shortname && n.Info.Namespace == o.Info.Namespace && n.Origin == o.Origin
 }
@@ -36,21 +46,35 @@ func names(g *collection.Graph, m *Mesh) {
 		if s.ExternalName != "" {
 			return nil // an alias: the upstream DNS answers it
 		}
-		base := Name{Host: s.Host, Service: s.CollectionKey(), Namespace: s.Namespace, ExportTo: s.ExportTo, Origin: s.Origin}
-		base.Info = nametable.Info{Registry: s.Registry, Namespace: s.Namespace}
-		if s.Registry == mesh.RegistryKubernetes {
-			base.Info.Shortname = s.Name
+		out := namesIn(c, m, s, "")
+		for cluster := range s.ClusterAddresses {
+			out = append(out, namesIn(c, m, s, cluster)...)
 		}
-		if !s.Headless {
-			base.Info.IPs = plainIPs(s.VIPs())
-			if len(base.Info.IPs) == 0 {
-				return nil
-			}
-			return []*Name{&base}
-		}
-		set, _ := collection.Fetch(c, m.Endpoints, s.CollectionKey())
-		return headlessNames(base, s, set)
+		return out
 	})
+}
+
+// namesIn are the answers for one variant of a service. A headless service is
+// answered with the endpoints in the own cluster, if that has the service.
+func namesIn(c *collection.Ctx, m *Mesh, s *mesh.Service, variant string) []*Name {
+	s = s.In(variant)
+	base := Name{Host: s.Host, Service: s.CollectionKey(), Variant: variant, Namespace: s.Namespace, ExportTo: s.ExportTo, Origin: s.Origin}
+	base.Info = nametable.Info{Registry: s.Registry, Namespace: s.Namespace}
+	if s.Registry == mesh.RegistryKubernetes {
+		base.Info.Shortname = s.Name
+	}
+	if !s.Headless {
+		base.Info.IPs = plainIPs(s.VIPs())
+		if len(base.Info.IPs) == 0 {
+			return nil
+		}
+		return []*Name{&base}
+	}
+	set, _ := collection.Fetch(c, m.Endpoints, s.CollectionKey())
+	if set != nil && variant != "" {
+		set = &mesh.EndpointSet{Service: set.Service, Endpoints: mesh.InCluster(set.Endpoints, variant)}
+	}
+	return headlessNames(base, s, set)
 }
 
 func headlessNames(base Name, s *mesh.Service, set *mesh.EndpointSet) []*Name {

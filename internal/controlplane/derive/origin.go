@@ -13,7 +13,7 @@ import (
 // originOf says where an object comes from.
 func originOf(o *resource.Object) mesh.Origin {
 	return mesh.Origin{
-		Group: o.Key.Kind.Group, Kind: o.Key.Kind.Kind, Namespace: o.Key.Namespace, Name: o.Key.Name,
+		Group: o.Key.Kind.Group, Kind: o.Key.Kind.Kind, Namespace: o.Key.Namespace, Name: o.Key.Name, Cluster: o.Key.Cluster,
 		Pos: o.Pos, Created: o.Meta.Created,
 	}
 }

@@ -19,13 +19,24 @@ const annotationExportTo = "networking.istio.io/exportTo"
 // services derives everything that has a host: Kubernetes Services, and the
 // hosts of ServiceEntries with an address for those that have none.
 func services(g *collection.Graph, m *Mesh, in *Inputs, api *gatewayAPI) {
-	kube := collection.Derive(g, "kubernetes-services", Objects(in.Of(resource.KindService)), func(c *collection.Ctx, o *resource.Object) (*mesh.Service, bool) {
+	each := collection.Derive(g, "cluster-services", Objects(in.Of(resource.KindService)), func(c *collection.Ctx, o *resource.Object) (*clusterService, bool) {
 		svc, ok := o.Spec.(*corev1.Service)
 		cfg, has := m.config(c)
 		if !ok || !has {
 			return nil, false
 		}
-		s := kubeService(o, svc, cfg, m.Settings)
+		return &clusterService{o.Key.Cluster, kubeService(o, svc, cfg, m.Settings)}, true
+	})
+	byName := collection.NewIndex(each, "name", func(s *clusterService) []string { return []string{s.service.CollectionKey()} })
+	serviceNames := collection.Derive(g, "kubernetes-service-names", each, func(_ *collection.Ctx, s *clusterService) (serviceName, bool) {
+		return serviceName{s.service.CollectionKey()}, true
+	})
+	kube := collection.Derive(g, "kubernetes-services", serviceNames, func(c *collection.Ctx, n serviceName) (*mesh.Service, bool) {
+		all := collection.FetchIndex(c, byName, n.key)
+		if len(all) == 0 {
+			return nil, false
+		}
+		s := merge(all, m.all(c), m.Settings)
 		s.BackendTLS = api.backendTLS(c, s)
 		return s, true
 	})
@@ -37,12 +48,14 @@ func services(g *collection.Graph, m *Mesh, in *Inputs, api *gatewayAPI) {
 		}
 		return entryServices(o, e, cfg)
 	})
+	both := collection.Join(g, "services-written", kube, entries)
+	wanting := collection.Derive(g, "services-without-address", both, func(_ *collection.Ctx, s *mesh.Service) (serviceName, bool) {
+		return serviceName{s.Host}, needsAddress(s)
+	})
 	allocated := collection.Singleton(g, "auto-addresses", func(c *collection.Ctx) (*allocation, bool) {
 		var hosts []string
-		for _, s := range collection.FetchAll(c, entries) {
-			if needsAddress(s) {
-				hosts = append(hosts, s.Host)
-			}
+		for _, h := range collection.FetchAll(c, wanting) {
+			hosts = append(hosts, h.key)
 		}
 		return &allocation{mesh.AllocateAddresses(hosts)}, true
 	})
@@ -53,7 +66,7 @@ func services(g *collection.Graph, m *Mesh, in *Inputs, api *gatewayAPI) {
 		}
 		return out
 	})
-	withAddress := collection.Derive(g, "entry-services-addressed", entries, func(c *collection.Ctx, s *mesh.Service) (*mesh.Service, bool) {
+	m.Services = collection.Derive(g, "services", both, func(c *collection.Ctx, s *mesh.Service) (*mesh.Service, bool) {
 		if !needsAddress(s) {
 			return s, true
 		}
@@ -64,7 +77,6 @@ func services(g *collection.Graph, m *Mesh, in *Inputs, api *gatewayAPI) {
 		}
 		return s, true
 	})
-	m.Services = collection.Join(g, "services", kube, withAddress)
 	m.ServicesByHost = collection.NewIndex(m.Services, "host", func(s *mesh.Service) []string { return []string{s.Host} })
 	m.ServicesByNamespace = collection.NewIndex(m.Services, "namespace", func(s *mesh.Service) []string { return []string{s.Namespace} })
 }
@@ -92,8 +104,12 @@ type address struct{ host, ip string }
 func (a address) CollectionKey() string { return a.host }
 func (a address) Equal(b address) bool  { return a == b }
 
-// needsAddress: a host that clients must resolve, and that only DNS could tell apart otherwise.
+// needsAddress: a host that clients must resolve, and that only DNS could tell apart
+// otherwise; a Kubernetes Service in clusters that do not have it.
 func needsAddress(s *mesh.Service) bool {
+	if s.Registry == mesh.RegistryKubernetes {
+		return s.Partial && !s.ClusterLocal && !s.Headless && s.ExternalName == ""
+	}
 	return len(s.Addresses) == 0 && s.Resolution != mesh.ResolveNone && !mesh.IsWildcard(s.Host)
 }
 
@@ -105,6 +121,7 @@ func kubeService(o *resource.Object, svc *corev1.Service, cfg *mesh.MeshConfig, 
 		PublishNotReady:     svc.Spec.PublishNotReadyAddresses,
 		SessionAffinity:     svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP,
 		TrafficDistribution: value(svc.Spec.TrafficDistribution),
+		ClusterLocal:        clusterLocal(strings.ToLower(o.Key.Name+"."+o.Key.Namespace+".svc."+st.ClusterDomain), cfg, st),
 		ExportTo:            mesh.NewVisibility(splitList(o.Meta.Annotations[annotationExportTo]), o.Key.Namespace, cfg.GetDefaultServiceExportTo()),
 	}
 	if len(svc.Spec.Selector) > 0 {

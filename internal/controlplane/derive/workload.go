@@ -15,7 +15,7 @@ import (
 // Labels and annotations of Istio and Kubernetes that workloads carry.
 const (
 	labelTLSMode    = "security.istio.io/tlsMode"
-	labelNetwork    = "topology.istio.io/network"
+	labelNetwork    = mesh.LabelNetwork
 	labelSubzone    = "topology.istio.io/subzone"
 	labelRegion     = "topology.kubernetes.io/region"
 	labelZone       = "topology.kubernetes.io/zone"
@@ -38,11 +38,15 @@ func workloads(g *collection.Graph, m *Mesh, in *Inputs) {
 		}
 		var node *corev1.Node
 		if pod.Spec.NodeName != "" {
-			if n, ok := collection.Fetch(c, Objects(nodes), resource.Key{Kind: resource.KindNode, Name: pod.Spec.NodeName}.String()); ok {
+			if n, ok := collection.Fetch(c, Objects(nodes), resource.Key{Kind: resource.KindNode, Name: pod.Spec.NodeName, Cluster: o.Key.Cluster}.String()); ok {
 				node, _ = n.Spec.(*corev1.Node)
 			}
 		}
-		return podWorkload(o, pod, node, m.Settings), true
+		w := podWorkload(o, pod, node, m.Settings)
+		if w.Network == "" {
+			w.Network = m.networkOf(c, in, o.Key.Cluster)
+		}
+		return w, true
 	})
 	entries := collection.Derive(g, "entry-workloads", Objects(in.Of(resource.KindWorkloadEntry)), func(_ *collection.Ctx, o *resource.Object) (*mesh.Workload, bool) {
 		e, ok := o.Spec.(*networking.WorkloadEntry)
@@ -63,7 +67,7 @@ func podWorkload(o *resource.Object, pod *corev1.Pod, node *corev1.Node, s Setti
 		Namespace: o.Key.Namespace, Name: o.Key.Name, Labels: o.Meta.Labels,
 		ServiceAccount: orDefault(pod.Spec.ServiceAccountName, "default"),
 		Owner:          ownerName(o), Node: pod.Spec.NodeName, Hostname: pod.Spec.Hostname,
-		Network: orDefault(o.Meta.Labels[labelNetwork], s.Network), Cluster: s.Cluster,
+		Network: o.Meta.Labels[labelNetwork], Cluster: s.ClusterID(o.Key.Cluster),
 		TLSMode: tlsMode(o.Meta.Labels, o.Meta.Annotations), Origin: originOf(o),
 		Locality: podLocality(o.Meta.Labels, node),
 	}

@@ -33,7 +33,7 @@ func (b *planner) settleDomains(hosts []*hostRequest) {
 			continue
 		}
 		r.without = nil
-		for _, d := range otherDomains(s, b.cfg.ClusterDomain, b.scope.Node.DNSDomain) {
+		for _, d := range otherDomains(s.In(b.scope.Cluster), b.cfg.ClusterDomain, b.scope.Node.DNSDomain) {
 			if owner, taken := owners[name{d, r.port}]; taken && owner != r.host {
 				r.without = append(r.without, d)
 				continue

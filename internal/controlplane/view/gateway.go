@@ -89,7 +89,7 @@ func (p *gatewayPlan) addDestinations(h *routeHead, services *serviceTable, rule
 		cluster := newClusterRequest(p.class.Dialect, u, caller{gateway: true, noCapture: true})
 		p.clusters, p.keys = append(p.clusters, cluster), append(p.keys, cluster.id)
 		if s.Resolution == mesh.ResolveStatic {
-			load := newLoadRequest(p.class.Dialect, u, s, p.class.Locality, p.class.Labels)
+			load := newLoadRequest(p.class.Dialect, u, s, p.class.place(), p.class.Labels)
 			p.loads, p.keys = append(p.loads, load), append(p.keys, load.id)
 		}
 	}

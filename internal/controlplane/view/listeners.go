@@ -29,7 +29,7 @@ func (v *View) outboundBundles() collection.Collection[*Bundle] {
 			if !ok {
 				continue
 			}
-			s := xdsgen.OutboundService{Service: up.service, Policy: up.policy}
+			s := xdsgen.OutboundService{Service: up.service.In(p.Scope.Cluster), Policy: up.policy}
 			if needsEndpoints(up.service) {
 				set, _ := collection.Fetch(c, v.m.Endpoints, up.service.CollectionKey())
 				if set != nil {

@@ -2,6 +2,8 @@ package view
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/meshctl/meshctl/internal/collection"
 	"github.com/meshctl/meshctl/internal/controlplane/derive"
@@ -10,7 +12,7 @@ import (
 	"github.com/meshctl/meshctl/internal/nametable"
 )
 
-func nameKey(service string) string    { return "names|" + service }
+func nameKey(service string) string    { return "names|" + service } // of derive.NameKey
 func nameTableKey(scope string) string { return "nametable|" + scope }
 
 // nameTableName is the name of the one table that agents of stock Envoys get.
@@ -19,15 +21,20 @@ const nameTableName = "nametable"
 // nameBundles derives DNS answers for native proxies: one resource per host, a table
 // with that host alone.
 func (v *View) nameBundles() collection.Collection[*Bundle] {
-	byService := collection.NewIndex(v.m.Names, "service", func(n *derive.Name) []string { return []string{n.Service} })
+	byService := collection.NewIndex(v.m.Names, "service", func(n *derive.Name) []string { return []string{derive.NameKey(n.Service, n.Variant)} })
 	v.namesByService = byService
-	return collection.Derive(v.g, "name-bundles", v.m.Services, func(c *collection.Ctx, s *mesh.Service) (*Bundle, bool) {
-		b := &Bundle{Key: nameKey(s.CollectionKey())}
-		b.blame(s.Origin)
-		for _, n := range collection.FetchIndex(c, byService, s.CollectionKey()) {
-			b.addTable(n.Host, nametable.Table{n.Host: n.Info})
+	return collection.DeriveMany(v.g, "name-bundles", v.m.Services, func(c *collection.Ctx, s *mesh.Service) []*Bundle {
+		var out []*Bundle
+		for _, variant := range append(slices.Sorted(maps.Keys(s.ClusterAddresses)), "") {
+			key := derive.NameKey(s.CollectionKey(), variant)
+			b := &Bundle{Key: nameKey(key)}
+			b.blame(s.Origin)
+			for _, n := range collection.FetchIndex(c, byService, key) {
+				b.addTable(n.Host, nametable.Table{n.Host: n.Info})
+			}
+			out = append(out, b)
 		}
-		return b, true
+		return out
 	})
 }
 
@@ -40,7 +47,11 @@ func (v *View) nameTableBundles() collection.Collection[*Bundle] {
 		b := &Bundle{Key: nameTableKey(p.Scope.Key)}
 		table := nametable.Table{}
 		for _, u := range p.outbound {
-			for _, n := range collection.FetchIndex(c, v.namesByService, u.service) {
+			s, ok := collection.Fetch(c, v.m.Services, u.service)
+			if !ok {
+				continue
+			}
+			for _, n := range collection.FetchIndex(c, v.namesByService, derive.NameKey(u.service, s.Variant(p.Scope.Cluster))) {
 				table[n.Host] = n.Info
 			}
 		}

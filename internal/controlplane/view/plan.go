@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/meshctl/meshctl/internal/collection"
+	"github.com/meshctl/meshctl/internal/controlplane/derive"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsgen"
 	"github.com/meshctl/meshctl/internal/mesh"
 )
@@ -82,7 +83,7 @@ func (b *planner) plan() *Plan {
 		s, u := b.visible[h], b.upstreams[h]
 		b.out.clusters = append(b.out.clusters, newClusterRequest(b.scope.Dialect, u, caller{noCapture: b.scope.Node.Interception == mesh.InterceptNone}))
 		if s.Resolution == mesh.ResolveStatic {
-			b.out.loads = append(b.out.loads, newLoadRequest(b.scope.Dialect, u, s, b.scope.Locality, b.scope.Node.Labels))
+			b.out.loads = append(b.out.loads, newLoadRequest(b.scope.Dialect, u, s, b.scope.place(), b.scope.Node.Labels))
 		}
 		b.out.outbound = append(b.out.outbound, u)
 	}
@@ -208,7 +209,7 @@ func (b *planner) keys() []string {
 	}
 	if b.scope.Dialect == mesh.DialectNative {
 		for _, s := range b.visible {
-			keys = append(keys, nameKey(s.CollectionKey()))
+			keys = append(keys, nameKey(derive.NameKey(s.CollectionKey(), s.Variant(b.scope.Cluster))))
 		}
 	} else {
 		keys = append(keys, nameTableKey(b.scope.Key))
@@ -219,9 +220,13 @@ func (b *planner) keys() []string {
 
 // canonical makes the node of a virtual host as poor as its result allows, so that
 // scopes share it: who calls matters only to routes that look at callers, and
-// the own domain only to services of the same namespace, which have a short name there.
+// the own domain only to services of the same namespace, which have a short name there,
+// and the cluster only to services with addresses that differ by cluster.
 func canonical(n xdsgen.Node, s *mesh.Service, h *routeHead, clusterDomain string) xdsgen.Node {
 	out := xdsgen.Node{Type: n.Type, Namespace: n.Namespace, DNSDomain: n.DNSDomain}
+	if s != nil && s.ClusterAddresses != nil {
+		out.Cluster = n.Cluster
+	}
 	if h != nil && h.byCaller {
 		out.Labels = n.Labels
 		return out

@@ -44,6 +44,8 @@ var proxies = []mesh.Proxy{
 	{Type: mesh.Sidecar, ID: "a.one", Name: "a", Namespace: "one", DNSDomain: "one.svc.cluster.local", Dialect: mesh.DialectNative, Labels: map[string]string{"app": "x"}},
 	{Type: mesh.Sidecar, ID: "b.two", Name: "b", Namespace: "two", DNSDomain: "two.svc.cluster.local", Dialect: mesh.DialectNative, Labels: map[string]string{"app": "y"}},
 	{Type: mesh.Sidecar, ID: "c.one", Name: "c", Namespace: "one", DNSDomain: "one.svc.cluster.local", Dialect: mesh.DialectEnvoy, Labels: map[string]string{"app": "y"}},
+	{Type: mesh.Sidecar, Cluster: "c2", ID: "a.one", Name: "a", Namespace: "one", DNSDomain: "one.svc.cluster.local", Dialect: mesh.DialectNative, Labels: map[string]string{"app": "x"}},
+	{Type: mesh.Sidecar, Cluster: "c2", ID: "x.two", Name: "x", Namespace: "two", DNSDomain: "two.svc.cluster.local", Dialect: mesh.DialectEnvoy, Labels: map[string]string{"app": "x"}},
 	{Type: mesh.Router, ID: "g.one", Name: "g", Namespace: "one", DNSDomain: "one.svc.cluster.local", Dialect: mesh.DialectNative, Labels: map[string]string{"istio": "gw"}},
 	{Type: mesh.Router, ID: "h.one", Name: "h", Namespace: "one", DNSDomain: "one.svc.cluster.local", Dialect: mesh.DialectEnvoy, Labels: map[string]string{"app": "x", "gateway.networking.k8s.io/gateway-name": "auto"}},
 }
@@ -67,7 +69,7 @@ func state(watches []*view.Watch) string {
 		}
 		for _, t := range slices.Sorted(maps.Keys(snap.Sets)) {
 			for r := range snap.Sets[t].All() {
-				fmt.Fprintf(&b, "%s %s %s %s\n", x.Proxy.ID, t[strings.LastIndexByte(t, '.')+1:], r.Name(), r.Version())
+				fmt.Fprintf(&b, "%s %s %s %s\n", x.Proxy.ID+x.Proxy.Cluster, t[strings.LastIndexByte(t, '.')+1:], r.Name(), r.Version())
 			}
 		}
 	}
@@ -94,7 +96,12 @@ var templates = []string{
 	"apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: NAME, namespace: NSP}\nspec: {selector: {matchLabels: {app: APP}}, action: DENY, rules: [{to: [{operation: {ports: ['80NUM']}}]}]}",
 	"apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: NAME, namespace: NSP}\nspec: {gatewayClassName: istio, addresses: [{type: Hostname, value: OTHER.one}], listeners: [{name: a, port: 80, protocol: HTTP, hostname: h-NUM.com, allowedRoutes: {namespaces: {from: All}}}, {name: b, port: 9000, protocol: TCP}]}",
 	"apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: auto, namespace: one}\nspec: {gatewayClassName: istio, listeners: [{name: a, port: 80NUM, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {x: APP}}}}}]}",
-	"apiVersion: v1\nkind: Namespace\nmetadata: {name: NSP, labels: {x: APP}}",
+	"apiVersion: v1\nkind: Namespace\nmetadata: {name: NSP, labels: {x: APP, topology.istio.io/network: nNUM}}",
+	"apiVersion: v1\nkind: Node\nmetadata: {name: n, labels: {topology.kubernetes.io/region: APP}}",
+	"apiVersion: v1\nkind: Pod\nmetadata: {name: APP, namespace: NSP, labels: {app: APP}}\nspec: {nodeName: n, containers: [{name: c, image: i}]}\nstatus: {phase: Running, podIPs: [{ip: 10.1.0.NUM}]}",
+	"apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: clusters-NAME, namespace: NSP}\nspec: {host: NAME, trafficPolicy: {outlierDetection: {}, loadBalancer: {localityLbSetting: {failoverPriority: [topology.istio.io/cluster]}}}, subsets: [{name: v1, labels: {topology.istio.io/cluster: c2}}]}",
+	"apiVersion: v1\nkind: Service\nmetadata: {name: NAME, namespace: kube-system}\nspec: {clusterIP: 10.96.0.NUM, selector: {app: APP}, ports: [{name: http, port: 80, targetPort: 8080}]}",
+	"apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: NAME-s, namespace: kube-system, labels: {kubernetes.io/service-name: NAME}}\naddressType: IPv4\nports: [{name: http, port: 8080}]\nendpoints: [{addresses: [10.1.0.NUM]}]",
 	"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: NAME-APP, namespace: NSP}\nspec: {hostnames: [h-NUM.com], parentRefs: [{name: NAME, namespace: one}, {name: auto, namespace: one}], rules: [{backendRefs: [{name: OTHER, port: 80}, {name: p, namespace: two, port: 80}]}, {matches: [{path: {value: /APP}}], backendRefs: [{name: NAME, port: 80}]}]}",
 	"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: callers-APP, namespace: NSP}\nspec: {parentRefs: [{group: '', kind: Service, name: NAME, namespace: one}], rules: [{backendRefs: [{name: OTHER, port: 80, weight: NUM}, {name: q, namespace: one, port: 80}]}]}",
 	"apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\nmetadata: {name: NAME, namespace: NSP}\nspec: {parentRefs: [{name: NAME}, {group: '', kind: Service, name: OTHER, port: 9000}], rules: [{backendRefs: [{name: q, namespace: one, port: 9000}]}]}",
@@ -110,9 +117,17 @@ func drawObject(t *rapid.T) *resource.Object {
 		"NAME", pick("name", "p", "q"), "NSP", pick("ns", "one", "two", "istio-system"), "APP", pick("app", "x", "y"),
 		"OTHER", pick("other", "p", "q", "p.ext.com"), "NUM", pick("num", "11", "12"),
 	).Replace(rapid.SampledFrom(templates).Draw(t, "template"))
+	remote := rapid.IntRange(0, 2).Draw(t, "cluster") == 0
 	objects, ds := resource.Decode("x.yaml", []byte(text), resource.Options{})
 	if len(objects) != 1 {
 		t.Fatalf("%s: %v", text, ds)
+	}
+	switch objects[0].Key.Kind {
+	case resource.KindService, resource.KindEndpointSlice, resource.KindPod, resource.KindNamespace, resource.KindNode:
+		if remote {
+			objects[0].Key.Cluster = "c2"
+		}
+	default:
 	}
 	return objects[0]
 }

@@ -60,20 +60,34 @@ type loadRequest struct {
 	dialect mesh.Dialect
 	upstream
 	// Where the client is, empty when it cannot matter.
-	locality mesh.Locality
-	labels   map[string]string
+	at     place
+	labels map[string]string
 }
+
+// place is where a client is.
+type place struct {
+	locality         mesh.Locality
+	cluster, network string // cluster is an ID
+}
+
+func (p place) String() string { return p.locality.String() + "|" + p.cluster + "|" + p.network }
+
+func (s *Scope) place() place { return place{s.Locality, s.Cluster, s.Network} }
+func (c *Class) place() place { return place{c.Locality, c.Cluster, c.Network} }
 
 func (r *loadRequest) CollectionKey() string     { return r.id }
 func (r *loadRequest) Equal(o *loadRequest) bool { return r.id == o.id }
 
 // newLoadRequest leaves out where the client is if neither a rule nor the service asks for it.
-func newLoadRequest(d mesh.Dialect, u upstream, s *mesh.Service, l mesh.Locality, labels map[string]string) *loadRequest {
+func newLoadRequest(d mesh.Dialect, u upstream, s *mesh.Service, at place, labels map[string]string) *loadRequest {
 	r := &loadRequest{dialect: d, upstream: u}
 	if len(u.rules) > 0 || s.TrafficDistribution != "" {
-		r.locality, r.labels = l, labels
+		r.at, r.labels = at, labels
 	}
-	r.id = "load|" + string(d) + "|" + u.key() + "|" + r.locality.String() + "|" + mesh.LabelsKey(r.labels)
+	if s.ClusterLocal {
+		r.at.cluster = at.cluster
+	}
+	r.id = "load|" + string(d) + "|" + u.key() + "|" + r.at.String() + "|" + mesh.LabelsKey(r.labels)
 	return r
 }
 
@@ -120,7 +134,7 @@ func destinationParts(ds map[string]upstream) []string {
 }
 
 func nodeKey(n xdsgen.Node) string {
-	return fmt.Sprintf("%s|%s|%s|%s|%s|%v", n.Type, n.Namespace, n.DNSDomain, mesh.LabelsKey(n.Labels), n.Interception, n.HTTP10)
+	return fmt.Sprintf("%s|%s|%s|%s|%s|%s|%v", n.Type, n.Cluster, n.Namespace, n.DNSDomain, mesh.LabelsKey(n.Labels), n.Interception, n.HTTP10)
 }
 
 // routeRequest asks for a route configuration. For native proxies it has no

@@ -42,7 +42,9 @@ func (v *View) routeHost(c *collection.Ctx, r *hostRequest) xdsgen.RouteHost {
 		h.ProxyPort, h.OwnPort = r.port, r.own
 	}
 	if r.service != "" {
-		h.Service, _ = collection.Fetch(c, v.m.Services, r.service)
+		if s, ok := collection.Fetch(c, v.m.Services, r.service); ok {
+			h.Service = s.In(r.node.Cluster)
+		}
 	}
 	if r.vs != "" {
 		h.VirtualService, _ = collection.Fetch(c, v.m.VirtualServices, r.vs)

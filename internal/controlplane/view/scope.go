@@ -21,6 +21,7 @@ type Scope struct {
 	Sidecar   string      // key of the deciding Sidecar object, "" for none
 	Locality  mesh.Locality
 	Network   string
+	Cluster   string // ID
 	Telemetry mesh.Telemetry
 }
 
@@ -58,9 +59,9 @@ func (v *View) scopes() {
 
 func (v *View) scopeOf(c *collection.Ctx, class *Class, cfg *mesh.MeshConfig) *Scope {
 	s := &Scope{
-		Dialect: class.Dialect, Locality: class.Locality, Network: class.Network,
+		Dialect: class.Dialect, Locality: class.Locality, Network: class.Network, Cluster: class.Cluster,
 		Node: xdsgen.Node{
-			Type: class.Type, Namespace: class.Namespace, DNSDomain: class.DNSDomain,
+			Cluster: class.Cluster, Type: class.Type, Namespace: class.Namespace, DNSDomain: class.DNSDomain,
 			Interception: class.Interception, Bound: class.Bound, HTTPProxyPort: class.HTTPProxyPort,
 			HTTP10: class.HTTP10, Labels: map[string]string{},
 		},
@@ -77,7 +78,7 @@ func (v *View) scopeOf(c *collection.Ctx, class *Class, cfg *mesh.MeshConfig) *S
 	s.Telemetry, _ = mesh.EffectiveTelemetry(collection.FetchAll(c, v.m.Telemetry), cfg, v.target(c, class))
 	s.Key = class.Namespace + "/" + digest(
 		string(s.Dialect), class.Namespace, class.DNSDomain, class.Interception, class.Bound.String(), strconv.FormatUint(uint64(class.HTTPProxyPort), 10), strconv.FormatBool(class.HTTP10),
-		s.Sidecar, mesh.LabelsKey(s.Node.Labels), s.Locality.String(), s.Network, telemetryKey(s.Telemetry))
+		s.Sidecar, mesh.LabelsKey(s.Node.Labels), s.Locality.String(), s.Network, s.Cluster, telemetryKey(s.Telemetry))
 	return s
 }
 

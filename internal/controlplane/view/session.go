@@ -38,6 +38,7 @@ type Class struct {
 	Unprivileged   bool
 	Locality       mesh.Locality
 	Network        string
+	Cluster        string // ID
 	NamedPorts     map[string]uint32
 }
 
@@ -58,16 +59,17 @@ func (m *member) Equal(n *member) bool  { return m.session == n.session && m.cla
 
 // classify finds the class of a proxy. What the registry knows of its workload
 // counts more than what the proxy says: labels decide about policies.
-func classify(p *mesh.Proxy, w *mesh.Workload) *Class {
+func classify(p *mesh.Proxy, cluster string, w *mesh.Workload) *Class {
 	c := &Class{
 		Type: p.Type, Dialect: p.Dialect, Namespace: p.Namespace, Labels: p.Labels,
 		ServiceAccount: p.ServiceAccount, DNSDomain: p.DNSDomain, Interception: p.Interception,
 		Bound: p.Bound, HTTPProxyPort: p.HTTPProxyPort,
 		HTTP10: p.HTTP10, Unprivileged: p.Unprivileged, Locality: p.Locality, Network: p.Network, NamedPorts: p.NamedPorts,
+		Cluster: cluster,
 	}
 	if w != nil {
 		c.Labels, c.ServiceAccount, c.NamedPorts = w.Labels, w.ServiceAccount, w.Ports
-		c.Network = w.Network
+		c.Network, c.Cluster = w.Network, w.Cluster
 		if w.Locality != (mesh.Locality{}) {
 			c.Locality = w.Locality
 		}
@@ -78,7 +80,7 @@ func classify(p *mesh.Proxy, w *mesh.Workload) *Class {
 	}
 	c.Key = c.Namespace + "/" + digest(
 		string(c.Type), string(c.Dialect), c.Namespace, mesh.LabelsKey(c.Labels), c.ServiceAccount, c.DNSDomain,
-		c.Interception, c.Bound.String(), fmt.Sprint(c.HTTPProxyPort, c.HTTP10, c.Unprivileged), c.Locality.String(), c.Network, strings.Join(ports, ","))
+		c.Interception, c.Bound.String(), fmt.Sprint(c.HTTPProxyPort, c.HTTP10, c.Unprivileged), c.Locality.String(), c.Network, c.Cluster, strings.Join(ports, ","))
 	return c
 }
 
@@ -95,7 +97,7 @@ func digest(parts ...string) string {
 // members derives the class of each session, and the classes.
 func (v *View) classes() {
 	v.members = collection.Derive(v.g, "session-classes", collection.Collection[*session](v.sessions), func(c *collection.Ctx, s *session) (*member, bool) {
-		return &member{s.id, classify(s.proxy, v.workloadOf(c, s.proxy))}, true
+		return &member{s.id, classify(s.proxy, v.m.Settings.ClusterID(s.proxy.Cluster), v.workloadOf(c, s.proxy))}, true
 	})
 	v.Classes = collection.Derive(v.g, "classes", v.members, func(_ *collection.Ctx, m *member) (*Class, bool) {
 		return m.class, true
@@ -106,11 +108,12 @@ func (v *View) classes() {
 // WorkloadEntry of its machine, by the name that is known or else by address and
 // account; nil for none.
 func (v *View) workloadOf(c *collection.Ctx, p *mesh.Proxy) *mesh.Workload {
-	if w, ok := collection.Fetch(c, v.m.Workloads, mesh.WorkloadKey("Pod", p.Namespace, p.Name)); ok {
+	cluster := v.m.Settings.ObjectCluster(v.m.Settings.ClusterID(p.Cluster))
+	if w, ok := collection.Fetch(c, v.m.Workloads, mesh.WorkloadKey(cluster, "Pod", p.Namespace, p.Name)); ok {
 		return w
 	}
 	if p.Entry != "" {
-		w, _ := collection.Fetch(c, v.m.Workloads, mesh.WorkloadKey("WorkloadEntry", p.Namespace, p.Entry))
+		w, _ := collection.Fetch(c, v.m.Workloads, mesh.WorkloadKey("", "WorkloadEntry", p.Namespace, p.Entry))
 		return ofAccount(w, p)
 	}
 	for _, ip := range p.IPs {

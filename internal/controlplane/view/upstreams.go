@@ -100,8 +100,12 @@ func (v *View) loadBundles(requests collection.Collection[*loadRequest]) collect
 				Common: common, Service: up.service, Port: p, Subset: subset, Policy: up.policy,
 				Endpoints: set.Port(p.Number), AutoMTLS: autoMTLS(common.Mesh, up.service, modes, p),
 			}
+			if up.service.ClusterLocal {
+				in.Endpoints = mesh.InCluster(in.Endpoints, r.at.cluster)
+			}
 			if xdsgen.LocalityMatters(in) {
-				in.Client, in.ClientLabels = r.locality, r.labels
+				in.Client, in.ClientLabels = r.at.locality, r.labels
+				in.ClientCluster, in.ClientNetwork = r.at.cluster, r.at.network
 			}
 			b.add(xdsgen.ClusterName(p.Number, subset, up.service.Host), xdsgen.LoadAssignment(in))
 		})

@@ -52,7 +52,7 @@ func selected(in EndpointsInput) []*mesh.Endpoint {
 	}
 	var out []*mesh.Endpoint
 	for _, e := range in.Endpoints {
-		if e.Health == mesh.Unhealthy && !in.Service.PublishNotReady || !mesh.Selects(labels, e.Labels) {
+		if e.Health == mesh.Unhealthy && !in.Service.PublishNotReady || !e.Selected(labels) {
 			continue
 		}
 		out = append(out, e)

@@ -17,6 +17,9 @@ type Common struct {
 type Node struct {
 	Type      mesh.ProxyType
 	Namespace string
+	// Cluster is the ID of the proxy's cluster; it decides about the addresses of
+	// services (mesh.Service.In).
+	Cluster string
 	// DNSDomain is <namespace>.svc.<cluster domain>; it decides about short names.
 	DNSDomain string
 	// Labels are looked at by sourceLabels of routes only.
@@ -85,8 +88,10 @@ type EndpointsInput struct {
 	AutoMTLS  bool // as in ClusterInput
 	// Client is where the client runs. It matters only if LocalityMatters says
 	// so for this input; leave it zero otherwise, so that results can be shared.
-	Client       mesh.Locality
-	ClientLabels map[string]string
+	Client        mesh.Locality
+	ClientLabels  map[string]string
+	ClientCluster string
+	ClientNetwork string
 }
 
 // RouteHost is one host of a route configuration.

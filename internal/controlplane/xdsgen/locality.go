@@ -185,27 +185,32 @@ func (r localityRules) shared(e *mesh.Endpoint, keys []string) int {
 	for i, k := range keys {
 		name, want, given := strings.Cut(k, "=")
 		if !given {
-			want = label(name, r.ClientLabels, r.Client)
+			want = r.clientLabel(name)
 		}
-		if label(name, e.Labels, e.Locality) != want {
+		if label(name, e) != want {
 			return i
 		}
 	}
 	return len(keys)
 }
 
-// label is a label of a workload, or of the place where it runs.
-func label(name string, labels map[string]string, l mesh.Locality) string {
+// label is a label of an endpoint's workload, or of the place where it runs.
+func label(name string, e *mesh.Endpoint) string {
 	switch name {
 	case "topology.kubernetes.io/region":
-		return l.Region
+		return e.Locality.Region
 	case "topology.kubernetes.io/zone":
-		return l.Zone
+		return e.Locality.Zone
 	case "topology.istio.io/subzone":
-		return l.Subzone
+		return e.Locality.Subzone
 	default:
-		return labels[name]
+		return e.Label(name)
 	}
+}
+
+// clientLabel is the client's label of that name.
+func (r localityRules) clientLabel(name string) string {
+	return label(name, &mesh.Endpoint{Labels: r.ClientLabels, Locality: r.Client, Cluster: r.ClientCluster, Network: r.ClientNetwork})
 }
 
 // compactPriorities makes priorities count from 0 without gaps, as Envoy demands.
