@@ -140,7 +140,8 @@ func (d *discovery) credentials(ctx context.Context) (context.Context, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read token: %w", err)
 	}
-	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+strings.TrimSpace(string(b))), nil
+	return metadata.AppendToOutgoingContext(ctx,
+		"authorization", "Bearer "+strings.TrimSpace(string(b)), identity.MetadataCluster, d.s.Cluster), nil
 }
 
 // signer asks for certificates over a connection of its own each time: with the
@@ -159,5 +160,5 @@ func (s signer) SignCSR(ctx context.Context, csr []byte, ttl time.Duration) ([]s
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	return identity.Client{Conn: conn, TokenFile: token}.SignCSR(ctx, csr, ttl)
+	return identity.Client{Conn: conn, TokenFile: token, Cluster: s.d.s.Cluster}.SignCSR(ctx, csr, ttl)
 }

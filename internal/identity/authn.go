@@ -17,6 +17,10 @@ type Caller struct {
 	ID  ID
 	Pod string // known for tokens bound to a pod
 	Via string // which authenticator said so
+	// Token reports that it was a token, and Cluster the ID of the cluster whose API server
+	// vouches for it; "" where the caller named none.
+	Token   bool
+	Cluster string
 }
 
 // Authenticator finds out who calls from what a gRPC call carries.
@@ -82,7 +86,13 @@ type TokenVerifier interface {
 type TokenAuthenticator struct {
 	Verifier    TokenVerifier
 	TrustDomain string
+	// OfCluster finds who checks the tokens of the cluster that the caller names ("" for
+	// none) in the metadata "clusterid"; nil: Verifier checks all.
+	OfCluster func(id string) (TokenVerifier, error)
 }
+
+// MetadataCluster is the metadata of a call that names the caller's cluster.
+const MetadataCluster = "clusterid"
 
 // Authenticate implements Authenticator.
 func (a TokenAuthenticator) Authenticate(ctx context.Context) (Caller, error) {
@@ -98,7 +108,17 @@ func (a TokenAuthenticator) Authenticate(ctx context.Context) (Caller, error) {
 	if !ok {
 		return Caller{}, errors.New("authorization is not a bearer token")
 	}
-	ns, sa, pod, err := a.Verifier.Verify(token)
+	verifier, cluster := a.Verifier, ""
+	if a.OfCluster != nil {
+		if named := md.Get(MetadataCluster); len(named) > 0 {
+			cluster = named[0]
+		}
+		var err error
+		if verifier, err = a.OfCluster(cluster); err != nil {
+			return Caller{}, err
+		}
+	}
+	ns, sa, pod, err := verifier.Verify(token)
 	if err != nil {
 		return Caller{}, err
 	}
@@ -106,5 +126,5 @@ func (a TokenAuthenticator) Authenticate(ctx context.Context) (Caller, error) {
 	if _, err := ParseID(id.String()); err != nil {
 		return Caller{}, err
 	}
-	return Caller{ID: id, Pod: pod, Via: "token"}, nil
+	return Caller{ID: id, Pod: pod, Via: "token", Token: true, Cluster: cluster}, nil
 }

@@ -18,6 +18,7 @@ import (
 type Client struct {
 	Conn      grpc.ClientConnInterface
 	TokenFile string // empty: the connection's client certificate speaks for us
+	Cluster   string // ID of the cluster that the token is of; "" is not said
 }
 
 // SignCSR implements Signer.
@@ -28,6 +29,9 @@ func (c Client) SignCSR(ctx context.Context, csrPEM []byte, ttl time.Duration) (
 			return nil, fmt.Errorf("read token: %w", err)
 		}
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+strings.TrimSpace(string(b)))
+		if c.Cluster != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, MetadataCluster, c.Cluster)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -46,7 +46,12 @@ type Settings struct {
 	Sources []string
 	// Tokens checks workload tokens; nil: only certificates count.
 	Tokens identity.TokenVerifier
-	Logger *slog.Logger
+	// TokensOf finds who checks the tokens of a remote cluster's pods; nil: Tokens, and
+	// there are no remote clusters.
+	TokensOf func(cluster string) (identity.TokenVerifier, error)
+	// RemoteCluster: see controlplane.Settings.
+	RemoteCluster func(id string) bool
+	Logger        *slog.Logger
 }
 
 // Core is a control plane with its identity and its servers.
@@ -113,13 +118,13 @@ func NewCore(s Settings) (*Core, error) {
 	})
 	authn := identity.Authenticators{}
 	if s.Tokens != nil {
-		authn = append(authn, identity.TokenAuthenticator{Verifier: s.Tokens, TrustDomain: s.TrustDomain})
+		authn = append(authn, identity.TokenAuthenticator{Verifier: s.Tokens, TrustDomain: s.TrustDomain, OfCluster: s.TokensOf})
 	}
 	authn = append(authn, identity.CertAuthenticator{TrustDomains: []string{s.TrustDomain}})
 	c.csr = &identity.Service{CA: c.CA, Authn: authn, Logger: c.log}
 	c.ControlPlane, err = controlplane.New(controlplane.Settings{
 		Instance: s.Instance, MeshConfig: s.MeshConfig, MeshConfigMap: s.MeshConfigMap, ClusterDomain: s.ClusterDomain, Cluster: s.Cluster, Network: s.Network,
-		Authenticator: authn, AllowPlaintext: true, Sources: s.Sources, Logger: s.Logger,
+		RemoteCluster: s.RemoteCluster, Authenticator: authn, AllowPlaintext: true, Sources: s.Sources, Logger: s.Logger,
 	})
 	return c, err
 }

@@ -49,6 +49,7 @@ type discovery struct {
 	core     *Core
 	source   *kube.Source
 	consul   *consul.Source // may be nil
+	remotes  *remotes
 
 	atStart   *meshv1.MeshConfig
 	native    bool // the cluster knows native sidecars
@@ -89,6 +90,7 @@ func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) err
 	if d.consul, err = o.consul.source(log); err != nil {
 		return err
 	}
+	d.remotes = newRemotes(o, d.client, log.With("component", "meshd"))
 	set, err := d.settings(ctx, log)
 	if err != nil {
 		return err
@@ -103,7 +105,11 @@ func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) err
 	if o.webhook != "" {
 		d.core.Require(d.injection.known)
 	}
+	d.remotes.sink = d.core.ControlPlane.Sink()
+	d.core.ControlPlane.Remotes(d.remotes.status)
+	d.core.Require(d.remotes.ready)
 	d.core.Collect(d.counters.collectors()...)
+	d.core.Collect(d.remotes)
 	return d.run(ctx)
 }
 
@@ -157,6 +163,7 @@ func (d *discovery) run(ctx context.Context) error {
 	}
 	defer stop()
 	start(work, func(ctx context.Context) error { return d.source.Run(ctx, d.injection) })
+	start(work, d.remotes.run)
 	if d.consul != nil {
 		start(work, func(ctx context.Context) error { return d.consul.Run(ctx, d.core.ControlPlane.Sink()) })
 	}

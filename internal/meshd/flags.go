@@ -25,6 +25,8 @@ type discoveryOptions struct {
 	consul consulOptions
 	// grace is how long the entry of a machine that has left stays.
 	grace time.Duration
+	// patience is how long readiness waits for a remote cluster.
+	patience time.Duration
 }
 
 // revisioned is a name with the revision's suffix; the default one has none.
@@ -56,6 +58,7 @@ func parseDiscovery(args []string, stderr io.Writer, getenv func(string) string)
 	fs.StringVar(&o.monitoring, "monitoring-address", ":15014", "`address` of metrics, version and readiness")
 	o.consul.flags(fs)
 	fs.DurationVar(&o.grace, "machine-grace", register.DefaultGrace, "how long the WorkloadEntry of a machine that registered itself stays after it has left")
+	fs.DurationVar(&o.patience, "remote-cluster-timeout", 30*time.Second, "how long the start waits for remote clusters to be read; afterwards proxies are served without them")
 	fs.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	if err := fs.Parse(args); err != nil {

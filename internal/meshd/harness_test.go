@@ -206,6 +206,11 @@ func (r *replica) ads(t *testing.T, roots []byte, pod, namespace, token string) 
 // stream connects with a token, and sends nothing.
 func (r *replica) stream(t *testing.T, roots []byte, token string) discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient {
 	t.Helper()
+	return r.streamWith(t.Context(), t, roots, token)
+}
+
+func (r *replica) streamWith(ctx context.Context, t *testing.T, roots []byte, token string) discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient {
+	t.Helper()
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(roots) {
 		t.Fatalf("no root certificate in %q", roots)
@@ -217,7 +222,7 @@ func (r *replica) stream(t *testing.T, roots []byte, token string) discoveryv3.A
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
+	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,16 @@ type Right struct {
 	Why       string
 }
 
+// RemoteRights are all rights that it needs in a remote cluster: what the service
+// account of a remote Secret may do there.
+func RemoteRights() []Right {
+	var out []Right
+	for _, r := range kube.RemoteRights() {
+		out = append(out, Right{Group: r.Group, Resources: r.Resources, Verbs: []string{"get", "list", "watch"}, Why: "where workloads are"})
+	}
+	return append(out, Right{Group: "authentication.k8s.io", Resources: []string{"tokenreviews"}, Verbs: []string{"create"}, Why: "whose a token is"})
+}
+
 // Rights are all rights that `meshd discovery` needs, no more and no less: the
 // chart grants exactly these. revision is the control plane's.
 func Rights(revision string) []Right {

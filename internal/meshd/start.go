@@ -29,8 +29,10 @@ func (d *discovery) settings(ctx context.Context, log *slog.Logger) (Settings, e
 		ClusterDomain: "cluster.local", Namespace: d.o.namespace, Account: d.o.revisioned("istiod"),
 		Instance: d.o.pod, Cluster: d.o.cluster, MeshConfigMap: d.o.revisioned(meshConfigMap),
 		Sources: []string{d.source.Name()}, Logger: log,
-		Tokens: newTokenReviewer(d.client.AuthenticationV1().TokenReviews(), time.Now),
+		Tokens:   newTokenReviewer(d.client.AuthenticationV1().TokenReviews(), time.Now),
+		TokensOf: d.remotes.verifier, RemoteCluster: d.remotes.known,
 	}
+	d.remotes.tokens = set.Tokens
 	if d.consul != nil {
 		set.Sources = append(set.Sources, d.consul.Name())
 	}
