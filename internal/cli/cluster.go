@@ -8,6 +8,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/history"
 	"github.com/meshctl/meshctl/internal/cli/install"
 	"github.com/meshctl/meshctl/internal/cli/manifest"
+	"github.com/meshctl/meshctl/internal/cli/multicluster"
 	"github.com/meshctl/meshctl/internal/cli/profile"
 	"github.com/meshctl/meshctl/internal/cli/restart"
 	"github.com/meshctl/meshctl/internal/cli/rollback"
@@ -22,5 +23,6 @@ func clusterCommands(e *env.Env) []*cobra.Command {
 		check.NewPrecheckCmd(e, nil), install.NewCmd(e, nil), install.NewUpgradeCmd(e, nil), uninstall.NewCmd(e, nil),
 		check.NewCmd(e, nil), verifyinstall.NewCmd(e, nil), history.NewCmd(e, nil), rollback.NewCmd(e, nil),
 		tag.NewCmd(e), restart.NewCmd(e, nil), manifest.NewCmd(e), profile.NewCmd(e),
+		multicluster.NewSecretCmd(e, nil), multicluster.NewClustersCmd(e, nil),
 	}
 }

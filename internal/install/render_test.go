@@ -109,45 +109,52 @@ func TestRevisionsShareNothing(t *testing.T) {
 func TestRightsAreTheProgramsOwn(t *testing.T) {
 	t.Parallel()
 	for _, revision := range []string{"default", "canary"} {
-		granted, needed := map[string]bool{}, map[string]bool{}
-		each := func(into map[string]bool, root bool, groups, resources, names, verbs []string) {
-			if len(names) == 0 {
-				names = []string{"*"}
-			}
-			for _, g := range groups {
-				for _, r := range resources {
-					for _, n := range names {
-						for _, v := range verbs {
-							into[fmt.Sprintf("root=%t %s %s/%s %s", root, v, g, r, n)] = true
-						}
+		compareRights(t, revision, meshd.Rights(revision), func(o Object) bool { return o.Component == Pilot })
+	}
+	compareRights(t, "default", meshd.RemoteRights(), func(o Object) bool { return strings.HasPrefix(o.GetName(), "istio-reader") })
+}
+
+// compareRights compares what is needed with what the roles that are chosen grant.
+func compareRights(t *testing.T, revision string, rights []meshd.Right, role func(Object) bool) {
+	t.Helper()
+	granted, needed := map[string]bool{}, map[string]bool{}
+	each := func(into map[string]bool, root bool, groups, resources, names, verbs []string) {
+		if len(names) == 0 {
+			names = []string{"*"}
+		}
+		for _, g := range groups {
+			for _, r := range resources {
+				for _, n := range names {
+					for _, v := range verbs {
+						into[fmt.Sprintf("root=%t %s %s/%s %s", root, v, g, r, n)] = true
 					}
 				}
 			}
 		}
-		for _, r := range meshd.Rights(revision) {
-			each(needed, r.Root, []string{r.Group}, r.Resources, r.Names, r.Verbs)
+	}
+	for _, r := range rights {
+		each(needed, r.Root, []string{r.Group}, r.Resources, r.Names, r.Verbs)
+	}
+	for _, o := range render(t, Input{Profile: "minimal", Revision: revision}) {
+		if !role(o) || o.GetKind() != "ClusterRole" && o.GetKind() != "Role" {
+			continue
 		}
-		for _, o := range render(t, Input{Profile: "minimal", Revision: revision}) {
-			if o.Component != Pilot || o.GetKind() != "ClusterRole" && o.GetKind() != "Role" {
-				continue
-			}
-			var role rbacv1.ClusterRole
-			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &role); err != nil {
-				t.Fatal(err)
-			}
-			for _, r := range role.Rules {
-				each(granted, o.GetKind() == "Role", r.APIGroups, r.Resources, r.ResourceNames, r.Verbs)
-			}
+		var role rbacv1.ClusterRole
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &role); err != nil {
+			t.Fatal(err)
 		}
-		for k := range needed {
-			if !granted[k] {
-				t.Errorf("%s: not granted: %s", revision, k)
-			}
+		for _, r := range role.Rules {
+			each(granted, o.GetKind() == "Role", r.APIGroups, r.Resources, r.ResourceNames, r.Verbs)
 		}
-		for k := range granted {
-			if !needed[k] {
-				t.Errorf("%s: granted, and not needed: %s", revision, k)
-			}
+	}
+	for k := range needed {
+		if !granted[k] {
+			t.Errorf("%s: not granted: %s", revision, k)
+		}
+	}
+	for k := range granted {
+		if !needed[k] {
+			t.Errorf("%s: granted, and not needed: %s", revision, k)
 		}
 	}
 }
