@@ -3,6 +3,7 @@
 // some Debian packages, which it names when they are missing.
 //
 //	cluster up | down | reboot | status | build | packages
+//	cluster connect OTHER
 //	cluster load ARCHIVE.tar ...
 //	cluster load-program FILE IMAGE [NAME ...]
 //	cluster kubectl get pods -A
@@ -31,6 +32,7 @@ const usage = `usage: cluster [flags] COMMAND
 commands:
   up                    build what is missing, start, wait until ready; print KUBECONFIG
   down                  end it and remove all of it
+  connect OTHER         let the pods of this cluster and of another reach each other
   reboot                as if the power had failed: same disk, everything started again
   status                say what runs; fails unless all of it does
   load ARCHIVE.tar ...  put images, in OCI's or docker's form, on the node
@@ -62,6 +64,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fs.PrintDefaults()
 	}
 	name := fs.String("name", "meshkube", "which `cluster`; several can run at a time")
+	pods := fs.String("pods", "", "with up: the `network` of the pods, "+kube.DefaultPods+" unless given; clusters that are connected need different ones")
 	jobs := fs.String("p", "", "how many `jobs` the building may run at a time")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -71,14 +74,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	command := fs.Arg(0)
-	if fs.NArg() > 1 && command != "load" && command != "load-program" && command != "kubectl" {
+	if fs.NArg() > 1 && command != "connect" && command != "load" && command != "load-program" && command != "kubectl" {
 		return fmt.Errorf("%s takes no arguments", command)
 	}
 	switch command {
 	case "up":
+		if *pods != "" {
+			c.Pods = *pods
+		}
 		return up(ctx, c, *jobs, stdout, stderr)
 	case "down":
 		return asRoot(func() error { return c.Down(ctx) })
+	case "connect":
+		if fs.NArg() != 2 {
+			return errors.New("connect takes the name of another cluster")
+		}
+		other, err := kube.At(fs.Arg(1), stderr)
+		if err != nil {
+			return err
+		}
+		return asRoot(func() error { return c.Connect(ctx, other) })
 	case "reboot":
 		return asRoot(func() error { return c.Reboot(ctx) })
 	case "status":

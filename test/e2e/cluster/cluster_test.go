@@ -48,13 +48,19 @@ func start(t *testing.T) *cluster {
 		t.Cleanup(func() { c.stop(t) })
 		t.Log(c.run(t, "cluster", "--name", c.name, "up"))
 	}
-	archives, err := filepath.Glob(filepath.Join(bin, "images", "*.tar"))
+	c.load(t)
+	return c
+}
+
+// load puts the images on the node, and finds its address.
+func (c *cluster) load(t *testing.T) {
+	t.Helper()
+	archives, err := filepath.Glob(filepath.Join(c.bin, "images", "*.tar"))
 	if err != nil || len(archives) == 0 {
-		t.Fatalf("there are no images in %s (%v): run `make images`", bin, err)
+		t.Fatalf("there are no images in %s (%v): run `make images`", c.bin, err)
 	}
 	c.run(t, "cluster", append([]string{"--name", c.name, "load"}, archives...)...)
 	c.node = c.kubectl(t, "get", "nodes", "-o", `jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}`)
-	return c
 }
 
 // stop takes the cluster down; the context of the test is over by then.

@@ -27,11 +27,13 @@ import (
 	"github.com/meshctl/meshctl/test/cluster/internal/node"
 )
 
+// DefaultPods is the network of pods where none is asked for.
+const DefaultPods = "10.244.0.0/16"
+
 // Addresses inside of the cluster. They are the same for every cluster, since
 // each has a network of its own.
 const (
 	nodeName     = "node1"
-	podNetwork   = "10.244.0.0/16"
 	serviceRange = "10.96.0.0/16"
 	serviceOfAPI = "10.96.0.1"
 	serviceOfDNS = "10.96.0.10"
@@ -43,6 +45,7 @@ type Cluster struct {
 	Name     string
 	Folder   string
 	Programs string // the folder that programs.Builder returned
+	Pods     string // network of the pods; clusters that are connected need different ones
 	Log      io.Writer
 	link     int
 	booted   time.Time
@@ -51,6 +54,7 @@ type Cluster struct {
 // state is what is remembered of a cluster, in cluster.json.
 type state struct {
 	Link     int       `json:"link"`
+	Pods     string    `json:"pods"`
 	Programs string    `json:"programs"`
 	Booted   time.Time `json:"booted"`
 }
@@ -60,7 +64,7 @@ func At(name string, log io.Writer) (*Cluster, error) {
 	if len(name) == 0 || len(name) > 10 || strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789-", r) }) {
 		return nil, fmt.Errorf("the name %q is not one to ten of a-z, 0-9 and -", name)
 	}
-	c := &Cluster{Name: name, Folder: filepath.Join("/tmp", name), Log: log}
+	c := &Cluster{Name: name, Folder: filepath.Join("/tmp", name), Pods: DefaultPods, Log: log}
 	b, err := os.ReadFile(c.path("cluster.json"))
 	if errors.Is(err, os.ErrNotExist) {
 		return c, nil
@@ -73,6 +77,9 @@ func At(name string, log io.Writer) (*Cluster, error) {
 		return nil, fmt.Errorf("reading %s: %w", c.path("cluster.json"), err)
 	}
 	c.link, c.Programs, c.booted = s.Link, s.Programs, s.Booted
+	if s.Pods != "" {
+		c.Pods = s.Pods
+	}
 	return c, nil
 }
 
@@ -113,7 +120,7 @@ func (c *Cluster) Up(ctx context.Context) error {
 
 // remember stores what At reads.
 func (c *Cluster) remember() error {
-	b, err := json.MarshalIndent(state{Link: c.link, Programs: c.Programs, Booted: c.booted}, "", "  ")
+	b, err := json.MarshalIndent(state{Link: c.link, Pods: c.Pods, Programs: c.Programs, Booted: c.booted}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -130,6 +137,18 @@ func (c *Cluster) Reboot(ctx context.Context) error {
 		return err
 	}
 	return c.boot(ctx)
+}
+
+// Connect joins two clusters: the pods of each reach those of the other by their
+// addresses, and its API server. What joins them goes when one of them ends.
+func (c *Cluster) Connect(ctx context.Context, other *Cluster) error {
+	if c.link == 0 || other.link == 0 {
+		return fmt.Errorf("one of the clusters %s and %s is not up", c.Name, other.Name)
+	}
+	if c.Pods == other.Pods {
+		return fmt.Errorf("the pods of %s and %s have the same network, %s: give one of them another with --pods", c.Name, other.Name, c.Pods)
+	}
+	return c.node().Connect(ctx, other.node(), c.Pods, other.Pods)
 }
 
 // Down ends the cluster and removes all of it. Nothing is left, and it is no

@@ -24,7 +24,7 @@ type values struct {
 func (c *Cluster) values() values {
 	return values{
 		Folder: c.Folder, Name: c.Name, Node: nodeName, Address: c.node().Address().String(),
-		CNI: programs.CNI, PodNetwork: podNetwork, DNS: serviceOfDNS, Domain: domain,
+		CNI: programs.CNI, PodNetwork: c.Pods, DNS: serviceOfDNS, Domain: domain,
 		Pause: pauseImage, CoreDNS: corednsImage,
 	}
 }

@@ -80,6 +80,35 @@ func (n Node) Make(ctx context.Context) error {
 	return n.makeCgroups()
 }
 
+// Connect joins two nodes by a link of their own, over which each reaches the other,
+// the addresses of its load balancers, and the network of its pods.
+func (n Node) Connect(ctx context.Context, other Node, pods, otherPods string) error {
+	here := netip.AddrFrom4([4]byte{10, 203, byte(n.Link), byte(other.Link)})
+	there := netip.AddrFrom4([4]byte{10, 203, byte(other.Link), byte(n.Link)})
+	ends := [2]string{fmt.Sprintf("peer%d", other.Link), fmt.Sprintf("peer%d", n.Link)}
+	commands := []string{"ip -n " + n.Name + " link add " + ends[0] + " type veth peer name " + ends[1] + " netns " + other.Name}
+	for _, side := range []struct {
+		from, to Node
+		dev      string
+		own, via netip.Addr
+		pods     string
+	}{{n, other, ends[0], here, there, otherPods}, {other, n, ends[1], there, here, pods}} {
+		ip := "ip -n " + side.from.Name + " "
+		commands = append(commands,
+			ip+"addr add "+side.own.String()+" peer "+side.via.String()+" dev "+side.dev,
+			ip+"link set "+side.dev+" up")
+		for _, to := range []string{side.pods, side.to.Address().String(), side.to.LoadBalancers().String()} {
+			commands = append(commands, ip+"route add "+to+" via "+side.via.String())
+		}
+	}
+	for _, c := range commands {
+		if err := run(ctx, strings.Fields(c)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // inside is the command that runs args in the namespaces. It is not `ip netns
 // exec`, which mounts another /sys, in which kubelet finds no cgroups.
 func (n Node) inside(args []string) []string {
