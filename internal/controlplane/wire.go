@@ -13,6 +13,7 @@ import (
 	"github.com/meshctl/meshctl/internal/collection"
 	"github.com/meshctl/meshctl/internal/controlplane/derive"
 	"github.com/meshctl/meshctl/internal/controlplane/gatewayapi"
+	"github.com/meshctl/meshctl/internal/controlplane/jwks"
 	"github.com/meshctl/meshctl/internal/controlplane/register"
 	"github.com/meshctl/meshctl/internal/controlplane/view"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
@@ -151,6 +152,12 @@ func (cp *ControlPlane) Mesh() *derive.Mesh { return cp.mesh }
 // should have, by the key of the object; collection.Subscribe tells of changes.
 func (cp *ControlPlane) GatewayStatuses() collection.Collection[*gatewayapi.Status] {
 	return cp.mesh.GatewayStatuses
+}
+
+// FetchKeys makes what fetches the keys of issuers of tokens. Its Run is the caller's;
+// without it only keys that are written in a RequestAuthentication are known.
+func (cp *ControlPlane) FetchKeys(o jwks.Options) *jwks.Fetcher {
+	return jwks.New(o, cp.mesh.KeySources, cp.inputs.KeySets)
 }
 
 // Deployed takes what runs for Gateways of the Gateway API, from whoever deploys

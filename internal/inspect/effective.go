@@ -42,6 +42,7 @@ func (in *Inspector) Effective(p whatif.Pod, host string) (*Description, error) 
 			a.fact("mutual TLS", mode, d)
 		}
 		a.podPorts(p, services)
+		a.tokens(p)
 		a.authorization(p)
 	}
 	if p.Proxy != "none" {
@@ -256,7 +257,7 @@ func flatten(v any, path string, out *[]leaf) {
 // telemetry lists what is logged and measured.
 func (a *about) telemetry(p whatif.Pod) {
 	s := Section{Title: "Telemetry", Columns: []string{"WHAT", "FOR", "TO", "FILTER"}}
-	t, _ := mesh.EffectiveTelemetry(a.w.Mesh().Telemetry.List(), a.w.Config(), a.target(p))
+	t, _ := mesh.EffectiveTelemetry(a.w.Mesh().Telemetry.List(), a.w.Config(), a.w.Target(p))
 	var d *whatif.Decision
 	if len(t.Origins) > 0 {
 		d = a.w.At(t.Origins[0], "spec")

@@ -20,7 +20,7 @@ import (
 func Kinds() []resource.Kind {
 	return []resource.Kind{
 		resource.KindService, resource.KindServiceEntry, resource.KindVirtualService, resource.KindDestinationRule,
-		resource.KindGateway, resource.KindAuthorizationPolicy, resource.KindPeerAuthentication,
+		resource.KindGateway, resource.KindAuthorizationPolicy, resource.KindPeerAuthentication, resource.KindRequestAuthentication,
 		resource.KindKubeGateway, resource.KindHTTPRoute, resource.KindGRPCRoute, resource.KindTLSRoute, resource.KindTCPRoute, resource.KindIngress,
 	}
 }
@@ -50,6 +50,8 @@ func (in *Inspector) Object(o *resource.Object) (*Description, error) {
 		return in.kubeRoute(o, s.Spec.CommonRouteSpec, nil, false), nil
 	case *netv1.Ingress:
 		return in.ingress(o, s), nil
+	case *security.RequestAuthentication:
+		return in.requestAuthentication(o, s), nil
 	}
 	if slices.Contains(Kinds(), o.Key.Kind) {
 		return in.Service(o), nil
@@ -369,9 +371,9 @@ func (in *Inspector) authorizationPolicy(o *resource.Object, spec *security.Auth
 	a.policyRows(&rules, spec.GetAction().String(), p, "")
 	s := Section{Title: "Workloads", Columns: []string{"WORKLOAD", "WHO MAY CALL", "OTHER POLICIES"}}
 	for _, pod := range in.selectedBy(func(pod whatif.Pod) bool {
-		return !mesh.SelectAuthz([]*mesh.AuthorizationPolicy{p}, in.w.Config().GetRootNamespace(), in.target(pod)).Empty()
+		return !mesh.SelectAuthz([]*mesh.AuthorizationPolicy{p}, in.w.Config().GetRootNamespace(), in.w.Target(pod)).Empty()
 	}) {
-		all := mesh.SelectAuthz(in.w.Mesh().Authz.List(), in.w.Config().GetRootNamespace(), in.target(pod))
+		all := mesh.SelectAuthz(in.w.Mesh().Authz.List(), in.w.Config().GetRootNamespace(), in.w.Target(pod))
 		var others []string
 		for _, list := range [][]*mesh.AuthorizationPolicy{all.Deny, all.Allow, all.Audit} {
 			for _, x := range list {
@@ -388,6 +390,34 @@ func (in *Inspector) authorizationPolicy(o *resource.Object, spec *security.Auth
 	}
 	if len(s.Rows) == 0 {
 		a.bad("workloads", "none: the policy has no effect", in.w.At(p.Origin, "spec.selector"))
+	}
+	a.section(rules)
+	a.section(s)
+	return a.done()
+}
+
+func (in *Inspector) requestAuthentication(o *resource.Object, spec *security.RequestAuthentication) *Description {
+	a := in.about(o)
+	r, ok := in.w.Mesh().RequestAuthn.Get(originOf(o).Key())
+	if !ok {
+		return a.done()
+	}
+	a.fact("selects", labels(spec.GetSelector().GetMatchLabels()), in.w.At(r.Origin, "spec.selector"))
+	rules := tokenSection("Rules")
+	a.tokenRows(&rules, r, "")
+	root := in.w.Config().GetRootNamespace()
+	s := Section{Title: "Workloads", Columns: []string{"WORKLOAD", "WHO MAY CALL"}}
+	for _, pod := range in.selectedBy(func(pod whatif.Pod) bool {
+		return len(mesh.SelectTokens([]*mesh.RequestAuthentication{r}, root, in.w.Target(pod))) > 0
+	}) {
+		note := ""
+		if pod.Proxy == "none" {
+			note = "not enforced: the workload has no sidecar"
+		}
+		s.add(nil, note, pod.Workload+"."+pod.Namespace, comesTo(mesh.SelectAuthz(in.w.Mesh().Authz.List(), root, in.w.Target(pod))))
+	}
+	if len(s.Rows) == 0 {
+		a.bad("workloads", "none: nothing verifies tokens by these rules", in.w.At(r.Origin, "spec.selector"))
 	}
 	a.section(rules)
 	a.section(s)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/meshctl/meshctl/internal/mesh"
@@ -29,6 +30,7 @@ func (in *Inspector) Pod(p whatif.Pod) *Description {
 	keep := func(t Target) bool { return in.leadsTo(t, services, p.Labels) }
 	a.routesTo(services, keep)
 	a.exposed(keep)
+	a.tokens(p)
 	a.authorization(p)
 	return a.done()
 }
@@ -380,26 +382,65 @@ func (in *Inspector) gatewayPods(g *mesh.Gateway) []whatif.Pod {
 	return out
 }
 
-// target is a pod as policies select it.
-func (in *Inspector) target(p whatif.Pod) mesh.Target {
-	t := mesh.Target{Namespace: p.Namespace, Labels: p.Labels}
-	for _, s := range in.servicesOf(p) {
-		t.Services = append(t.Services, s.Name)
-	}
-	if p.Proxy == "gateway" {
-		for _, g := range in.w.Mesh().Gateways.List() {
-			if sel := g.Spec.GetSelector(); len(sel) > 0 && mesh.Selects(sel, p.Labels) {
-				t.Gateways = append(t.Gateways, mesh.GatewayName(g))
-			}
+// tokens lists the issuers whose tokens are verified before a pod.
+func (a *about) tokens(p whatif.Pod) {
+	s := tokenSection("Tokens")
+	for _, r := range mesh.SelectTokens(a.w.Mesh().RequestAuthn.List(), a.w.Config().GetRootNamespace(), a.w.Target(p)) {
+		a.meet(r.Origin)
+		note := ""
+		if p.Proxy == "none" {
+			note = "it has no sidecar that could verify them"
 		}
+		a.tokenRows(&s, r, note)
 	}
-	return t
+	a.section(s)
+}
+
+func tokenSection(title string) Section {
+	return Section{Title: title, Columns: []string{"REQUESTAUTHENTICATION", "ISSUER", "AUDIENCES", "KEYS", "FROM"}}
+}
+
+func (a *about) tokenRows(s *Section, r *mesh.RequestAuthentication, note string) {
+	for i, j := range r.Spec.GetJwtRules() {
+		s.add(a.w.At(r.Origin, fmt.Sprintf("spec.jwtRules[%d]", i)), note, name(r.Origin, a.Namespace), j.GetIssuer(),
+			cmp.Or(strings.Join(j.GetAudiences(), ", "), "any"), keysAt(j), tokenPlaces(j))
+	}
+}
+
+// keysAt is where the keys of a rule are.
+func keysAt(j *security.JWTRule) string {
+	s, ok := mesh.KeySourceOf(j)
+	switch {
+	case j.GetJwks() != "":
+		return "inline"
+	case !ok:
+		return "none"
+	case s.URI != "":
+		return s.URI
+	default:
+		return "discovered"
+	}
+}
+
+// tokenPlaces are where a rule looks for tokens.
+func tokenPlaces(j *security.JWTRule) string {
+	var out []string
+	for _, h := range j.GetFromHeaders() {
+		out = append(out, "header "+h.GetName())
+	}
+	for _, n := range j.GetFromParams() {
+		out = append(out, "parameter "+n)
+	}
+	for _, n := range j.GetFromCookies() {
+		out = append(out, "cookie "+n)
+	}
+	return cmp.Or(strings.Join(out, ", "), "header authorization, parameter access_token")
 }
 
 // authorization lists the rules that are asked about who may call a pod, in the
 // order in which they are asked, and says what they come to.
 func (a *about) authorization(p whatif.Pod) {
-	policies := mesh.SelectAuthz(a.w.Mesh().Authz.List(), a.w.Config().GetRootNamespace(), a.target(p))
+	policies := mesh.SelectAuthz(a.w.Mesh().Authz.List(), a.w.Config().GetRootNamespace(), a.w.Target(p))
 	if p.Proxy == "none" {
 		if !policies.Empty() {
 			a.bad("who may call", "anybody: it has no sidecar that could enforce the policies", nil)

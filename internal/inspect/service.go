@@ -216,7 +216,7 @@ func (a *about) policiesOf(s *mesh.Service) {
 			mode, d := a.Authn(p, n)
 			mtls.add(d, "", p.Workload, decimal(n), mode)
 		}
-		policies := mesh.SelectAuthz(a.w.Mesh().Authz.List(), a.w.Config().GetRootNamespace(), a.target(p))
+		policies := mesh.SelectAuthz(a.w.Mesh().Authz.List(), a.w.Config().GetRootNamespace(), a.w.Target(p))
 		for _, list := range [][]*mesh.AuthorizationPolicy{policies.Deny, policies.Allow, policies.Audit} {
 			for _, policy := range list {
 				if seen[policy.CollectionKey()] {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/meshctl/meshctl/internal/controlplane"
+	"github.com/meshctl/meshctl/internal/controlplane/jwks"
 	"github.com/meshctl/meshctl/internal/controlplane/register"
 	"github.com/meshctl/meshctl/internal/identity"
 	"github.com/meshctl/meshctl/internal/inject"
@@ -135,6 +136,7 @@ func newDaemon(env *local.NodeEnv, extra Extra) (*daemon, error) {
 		return nil, err
 	}
 	d.cp = d.core.ControlPlane
+	d.core.FetchKeys(jwks.Options{Dial: d.dialIssuer, Refresh: keyRefresh})
 	d.core.RegisterMachines(register.Options{Store: register.NewMemory(sourceMachines, d.cp.Sink()), Instance: "istiod-" + env.Settings.Name})
 	d.objects = &objects{
 		order: []string{sourceAPI, sourceBuiltin}, control: d.cp.Sink(), run: env.SetObjects, log: d.log,

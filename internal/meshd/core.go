@@ -23,6 +23,7 @@ import (
 	securityv1alpha1 "istio.io/api/security/v1alpha1"
 
 	"github.com/meshctl/meshctl/internal/controlplane"
+	"github.com/meshctl/meshctl/internal/controlplane/jwks"
 	"github.com/meshctl/meshctl/internal/controlplane/register"
 	"github.com/meshctl/meshctl/internal/identity"
 )
@@ -65,6 +66,7 @@ type Core struct {
 	csr      *identity.Service
 	first    chan struct{}
 	machines *register.Registry // nil: machines cannot register themselves
+	keys     *jwks.Fetcher      // nil: nobody fetches the keys of issuers of tokens
 	// leaving is set when the process is about to end.
 	leaving atomic.Bool
 	// conditions of readiness beside the core's own.
@@ -137,6 +139,13 @@ func (c *Core) RegisterMachines(o register.Options) {
 	c.ControlPlane.Register(c.machines)
 }
 
+// FetchKeys fetches the keys of issuers of tokens; o.Logger is filled in. It must be
+// called before Run.
+func (c *Core) FetchKeys(o jwks.Options) {
+	o.Logger = c.log
+	c.keys = c.ControlPlane.FetchKeys(o)
+}
+
 // FolderCA loads a certificate authority from a folder with ca-cert.pem,
 // ca-key.pem and, if needed, root-cert.pem and cert-chain.pem; "" is nil.
 func FolderCA(dir string) (*identity.CA, error) {
@@ -156,6 +165,9 @@ func (c *Core) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{c.keeper.Run, c.ControlPlane.Run}
 	if c.machines != nil {
 		parts = append(parts, c.machines.Run)
+	}
+	if c.keys != nil {
+		parts = append(parts, c.keys.Run)
 	}
 	errs := make(chan error, len(parts))
 	for _, run := range parts {

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
+	"github.com/meshctl/meshctl/internal/controlplane/jwks"
 	"github.com/meshctl/meshctl/internal/controlplane/register"
 	"github.com/meshctl/meshctl/internal/resource/source/consul"
 	"github.com/meshctl/meshctl/internal/resource/source/kube"
@@ -98,6 +99,7 @@ func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) err
 	if d.core, err = NewCore(set); err != nil {
 		return err
 	}
+	d.core.FetchKeys(jwks.Options{Blocked: o.blocked})
 	d.core.RegisterMachines(register.Options{Store: &machines{d.dynamic}, Instance: o.pod, Alive: d.alive, Grace: o.grace})
 	d.atStart = set.MeshConfig
 	d.gateways.next = d.core.ControlPlane.Sink()

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
+	"slices"
 	"time"
 
+	"github.com/meshctl/meshctl/internal/controlplane/jwks"
 	"github.com/meshctl/meshctl/internal/controlplane/register"
 )
 
@@ -21,8 +24,9 @@ type discoveryOptions struct {
 	pod                                      string // this replica's name
 	// drain is how long the process still answers after it was told to end: clients
 	// are sent here until everybody knows that it is not ready.
-	drain  time.Duration
-	consul consulOptions
+	drain   time.Duration
+	consul  consulOptions
+	blocked []netip.Prefix // see envBlocked
 	// grace is how long the entry of a machine that has left stays.
 	grace time.Duration
 	// patience is how long readiness waits for a remote cluster.
@@ -67,6 +71,12 @@ func parseDiscovery(args []string, stderr io.Writer, getenv func(string) string)
 	if fs.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
+	blocked, err := jwks.ParseRanges(getenv(envBlocked))
+	if err != nil {
+		return o, fmt.Errorf("%s: %w", envBlocked, err)
+	}
+	// What the control plane has on its own loopback is for nobody else.
+	o.blocked = slices.Concat(jwks.LinkLocal(), jwks.Loopback(), blocked)
 	if o.pod == "" {
 		host, err := os.Hostname()
 		if err != nil {

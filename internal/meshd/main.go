@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/meshctl/meshctl/internal/controlplane/jwks"
 	"github.com/meshctl/meshctl/internal/controlplane/register"
 	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/resource/source"
@@ -25,8 +26,12 @@ type options struct {
 	ca, trustDomain   string
 	meshConfig        string
 	consul            consulOptions
+	blocked           string // see envBlocked
 	debug             bool
 }
+
+// envBlocked names ranges of addresses from which no keys of issuers are fetched.
+const envBlocked = "BLOCKED_CIDRS_IN_JWKS_URIS"
 
 // Main is the program meshd: a control plane on files, or with the word discovery
 // one for the cluster it runs in. It returns the exit code.
@@ -36,7 +41,7 @@ func Main(args []string, stderr io.Writer, getenv func(string) string) int {
 	if len(args) > 0 && args[0] == "discovery" {
 		return mainDiscovery(ctx, args[1:], stderr, getenv)
 	}
-	var o options
+	o := options{blocked: getenv(envBlocked)}
 	fs := flag.NewFlagSet("meshd", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Func("files", "`folder or file` of resources; may be given several times", func(v string) error {
@@ -118,6 +123,11 @@ func run(ctx context.Context, o options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	blocked, err := jwks.ParseRanges(o.blocked)
+	if err != nil {
+		return fmt.Errorf("%s: %w", envBlocked, err)
+	}
+	c.FetchKeys(jwks.Options{Blocked: append(jwks.LinkLocal(), blocked...)})
 	c.RegisterMachines(register.Options{Store: register.NewMemory("machines", c.ControlPlane.Sink()), Instance: "meshd"})
 	errs := make(chan error, 1+len(sources))
 	go func() { errs <- c.Run(ctx) }()

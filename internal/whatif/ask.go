@@ -28,6 +28,8 @@ type Request struct {
 	// tcp://host:port for bytes that are no HTTP.
 	URL     string
 	Headers []Header
+	// Token is sent along; nil: none but those in Headers.
+	Token *Token
 }
 
 // Header is a name and a value.
@@ -50,6 +52,8 @@ type walk struct {
 	source  *pod // nil: outside
 	client  netip.Addr
 	delay   string
+	token   *Token
+	carried bool // the token is in the headers
 	// What was chosen so far, for the outcome.
 	sentHost, sentSubset string
 	mtls                 bool
@@ -58,7 +62,7 @@ type walk struct {
 // Ask walks a request through the mesh. An error means that the question makes no
 // sense (an unknown workload, a malformed URL), never that the request fails.
 func (w *World) Ask(ctx context.Context, r Request) (*Answer, error) {
-	x := &walk{w: w, ctx: ctx, share: 100, headers: &header.List{}, answer: &Answer{Method: cmp.Or(r.Method, "GET"), URL: r.URL}}
+	x := &walk{w: w, ctx: ctx, share: 100, headers: &header.List{}, token: r.Token, answer: &Answer{Method: cmp.Or(r.Method, "GET"), URL: r.URL}}
 	if err := x.target(r); err != nil {
 		return nil, err
 	}

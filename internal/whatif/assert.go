@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -71,6 +72,7 @@ type testText struct {
 		Method    string            `yaml:"method"`
 		URL       string            `yaml:"url"`
 		Headers   map[string]string `yaml:"headers"`
+		Claims    map[string]any    `yaml:"claims"`
 	} `yaml:"request"`
 	Expect Expectation `yaml:"expect"`
 }
@@ -130,6 +132,17 @@ func parseTest(n *yaml.Node) (Test, error) {
 	}}
 	for _, k := range slices.Sorted(maps.Keys(q.Headers)) {
 		out.Request.Headers = append(out.Request.Headers, Header{k, q.Headers[k]})
+	}
+	if len(q.Claims) > 0 {
+		// As JSON has them: a number is a number.
+		raw, err := json.Marshal(q.Claims)
+		if err != nil {
+			return Test{}, fmt.Errorf("request.claims: %w", err)
+		}
+		out.Request.Token = &Token{}
+		if err := json.Unmarshal(raw, &out.Request.Token.Claims); err != nil {
+			return Test{}, fmt.Errorf("request.claims: %w", err)
+		}
 	}
 	if q.Client != "" {
 		if out.Request.Client, err = netip.ParseAddr(q.Client); err != nil {

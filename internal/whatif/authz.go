@@ -22,6 +22,7 @@ type Call struct {
 	Method    string // GET when empty
 	Path      string // "/" when empty
 	Headers   []Header
+	Token     *Token // sent along; may be nil
 }
 
 // Verdict is whether a call may be made.
@@ -55,7 +56,7 @@ func (w *World) Can(ctx context.Context, c Call) (*Permission, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := w.Ask(ctx, Request{From: c.From, Namespace: c.Namespace, Method: c.Method, URL: url + cmp.Or(c.Path, "/"), Headers: c.Headers})
+	a, err := w.Ask(ctx, Request{From: c.From, Namespace: c.Namespace, Method: c.Method, URL: url + cmp.Or(c.Path, "/"), Headers: c.Headers, Token: c.Token})
 	if err != nil {
 		return nil, err
 	}
@@ -76,10 +77,10 @@ func (p *Permission) judge(a *Answer) {
 	}
 	for _, h := range a.Hops {
 		for _, s := range h.Steps {
-			if s.Name != "authorization" {
+			if s.Name != "authorization" && s.Name != "token" {
 				continue
 			}
-			if count[Denied] == 0 && s.Decided != nil {
+			if count[Denied] == 0 && s.Decided != nil && s.Name == "authorization" {
 				p.Decided, p.Reason = s.Decided, s.What
 			}
 			p.Near = append(p.Near, s.Near...)

@@ -2,6 +2,7 @@ package whatif
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,9 @@ type exchange struct {
 	rq    route.Request
 	trace route.Trace
 	alpn  []string // what the ALPN filter offers upstream
+	meta  dynamic  // what filters found out; nil before any did
+	// routed are the steps of the hop that tell the route: from, and up to.
+	routed [2]int
 }
 
 // http follows a request through a connection manager: canonical form, route,
@@ -38,13 +42,26 @@ func (x *walk) http(c *connection, chain *snapshot.Chain) error {
 	e.rq = route.Request{Headers: x.headers, Peer: c.peer, Source: c.src.Addr()}
 	e.rq.Init()
 	e.trace = route.Explain(e.table, &e.rq)
+	e.routed[0] = len(c.hop.Steps)
 	e.tellRoute()
+	e.routed[1] = len(c.hop.Steps)
 	for _, f := range e.m.Filters {
 		if done := e.filter(f); done {
 			return nil
 		}
 	}
 	return e.action()
+}
+
+// reroute looks the route up anew, with what is known now, and tells that one.
+func (e *exchange) reroute() {
+	hop := e.conn.hop
+	hop.Steps = slices.Delete(hop.Steps, e.routed[0], e.routed[1])
+	e.rq.Init()
+	e.trace = route.Explain(e.table, &e.rq)
+	e.routed[0] = len(hop.Steps)
+	e.tellRoute()
+	e.routed[1] = len(hop.Steps)
 }
 
 // canonical brings the path into the form that routes and policies see.
@@ -112,6 +129,9 @@ func DescribeMatch(r *snapshot.Route) string {
 	for i := range r.Match.Query {
 		s += ", query " + r.Match.Query[i].Name
 	}
+	for i := range r.Match.Metadata {
+		s += ", " + r.Match.Metadata[i].String()
+	}
 	return s
 }
 
@@ -128,8 +148,10 @@ func (e *exchange) filter(f snapshot.HTTPFilter) (done bool) {
 		return false
 	}
 	switch c := cfg.(type) {
+	case *snapshot.JWT:
+		return e.tokens(c)
 	case *snapshot.RBAC:
-		return e.policies(e.conn, c, e.headers)
+		return e.policies(e.conn, c, e.headers, e.meta)
 	case *snapshot.Fault:
 		return e.fault(c)
 	case *snapshot.CORS:

@@ -30,7 +30,7 @@ func (x *walk) authentication(c *connection, chain *snapshot.Chain) {
 func (x *walk) networkPolicies(c *connection, chain *snapshot.Chain) (done bool) {
 	for _, f := range chain.Network {
 		if r, ok := f.Config.(*snapshot.RBAC); ok {
-			if x.policies(c, r, nil) {
+			if x.policies(c, r, nil, nil) {
 				return true
 			}
 		}
@@ -39,11 +39,14 @@ func (x *walk) networkPolicies(c *connection, chain *snapshot.Chain) (done bool)
 }
 
 // policies asks one access control filter; done when it refuses.
-func (x *walk) policies(c *connection, r *snapshot.RBAC, h *header.List) (done bool) {
+func (x *walk) policies(c *connection, r *snapshot.RBAC, h *header.List, found dynamic) (done bool) {
 	if r == nil || r.Rules == nil {
 		return false
 	}
 	f := &snapshot.Facts{Source: c.src, Direct: c.src, Remote: c.src, Destination: c.dst, ServerName: []byte(c.sni), Peer: c.peer, Headers: h}
+	if found != nil {
+		f.Dynamic = found
+	}
 	if h != nil {
 		f.Path, _ = route.SplitPath(h.Get(header.Path))
 	}

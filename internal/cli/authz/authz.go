@@ -25,6 +25,7 @@ type Options struct {
 	Workload string
 	Call     whatif.Call
 	Headers  []string
+	Token    env.TokenFlags
 	All      bool
 	Format   stdio.Format
 }
@@ -51,6 +52,7 @@ written, in quotes: '->'.
 The exit code is 0 when the call is allowed and 1 when it is not.`,
 		Example: `  meshctl authz can productpage reviews GET /reviews/1
   meshctl authz can sleep.other '->' ratings POST /ratings
+  meshctl authz can productpage reviews --claims sub=jason,groups=admin
   meshctl authz can productpage reviews --use-kube=false --files manifests/`,
 		Args: env.Args(2, 5),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -93,6 +95,7 @@ func (o *Options) callFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Uint16Var(&o.Call.Port, "port", 0, "`port` of the service (default its first)")
 	f.StringArrayVarP(&o.Headers, "header", "H", nil, "`NAME: VALUE` of a header; may be repeated")
+	o.Token.Add(cmd)
 	o.Add(cmd)
 	o.Format.AddFlag(cmd)
 }
@@ -105,6 +108,11 @@ func (o *Options) world(ctx context.Context) (*whatif.World, error) {
 		}
 		o.Call.Headers = append(o.Call.Headers, whatif.Header{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
 	}
+	token, err := o.Token.Token(o.Env.IO.In)
+	if err != nil {
+		return nil, err
+	}
+	o.Call.Token = token
 	o.Call.Namespace = o.Env.Namespace()
 	return o.Env.World(ctx, o.WorldFlags)
 }

@@ -19,6 +19,7 @@ import (
 type Options struct {
 	Env *env.Env
 	env.WorldFlags
+	Token env.TokenFlags
 
 	URL     string
 	From    string
@@ -59,7 +60,7 @@ With -f it reads assertions and fails when one does not hold, which is for CI:
     expect:
       by: {reviews-v1: 90, reviews-v3: 10}
 
-A request has from (a workload) or gateway, url, method, headers, client; what is
+A request has from (a workload) or gateway, url, method, headers, client, claims; what is
 expected is any of outcome, status, by, mtls, path, authority, location, delay,
 decidedBy.
 
@@ -68,6 +69,7 @@ an assertion does not hold.`,
 		Example: `  meshctl route test --from productpage http://reviews:9080/reviews/1 -H "end-user: jason"
   meshctl route test --from productpage --to reviews:9080 --path /reviews/1
   meshctl route test --ingress http://bookinfo.example/productpage
+  meshctl route test --ingress http://bookinfo.example/api --claims sub=jason,groups=admin
   meshctl route test --use-kube=false --files samples/bookinfo --from productpage http://ratings:9080/
   meshctl route test -f mesh-tests.yaml --files manifests/ --use-kube=false`,
 		Args: env.Args(0, 1),
@@ -92,6 +94,7 @@ an assertion does not hold.`,
 	f.StringVar(&o.Client, "client", "", "`address` of the client outside, with --ingress")
 	f.StringArrayVarP(&o.Suites, "filename", "f", nil, "`file` of assertions; may be repeated")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "show each step, with what is in force")
+	o.Token.Add(cmd)
 	o.Add(cmd)
 	o.Format.AddFlag(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("from", e.CompletePods)
@@ -143,6 +146,11 @@ func (o *Options) request() (whatif.Request, error) {
 		}
 		q.Headers = append(q.Headers, whatif.Header{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
 	}
+	token, err := o.Token.Token(o.Env.IO.In)
+	if err != nil {
+		return q, err
+	}
+	q.Token = token
 	if o.Client != "" {
 		a, err := netip.ParseAddr(o.Client)
 		if err != nil {

@@ -94,6 +94,15 @@ type accepted struct {
 	at *place
 }
 
+// Accepted are the providers that have verified a token, in the order of Tokens.
+func (r *Result) Accepted() []string {
+	var out []string
+	for _, a := range r.accepted {
+		out = append(out, a.p.Name)
+	}
+	return out
+}
+
 // Tokens are the verified ones.
 func (r *Result) Tokens() []*Token {
 	var out []*Token
@@ -101,6 +110,36 @@ func (r *Result) Tokens() []*Token {
 		out = append(out, a.v.token)
 	}
 	return out
+}
+
+// FirstIssuer is the issuer of the first provider; "" without any.
+func (c *Checker) FirstIssuer() string {
+	if len(c.all) == 0 {
+		return ""
+	}
+	return c.all[0].Issuer
+}
+
+// Carry puts a token where tokens of its issuer are looked for, or where they usually
+// are.
+func (c *Checker) Carry(h *header.List, raw, issuer string) {
+	at := place{header: "authorization", prefix: "Bearer "}
+	for _, p := range c.all {
+		if p.Issuer == issuer || p.Issuer == "" {
+			at = p.places[0]
+			break
+		}
+	}
+	at.put(h, raw)
+}
+
+// Ask is what one provider says of a request's tokens.
+func (c *Checker) Ask(provider string, h *header.List, now time.Time) Status {
+	p := c.providers[provider]
+	if p == nil {
+		return Missing
+	}
+	return c.one(p, nil, h, now, &Result{})
 }
 
 // Check evaluates a requirement. Nothing is changed before Apply.

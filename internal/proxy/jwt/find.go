@@ -122,6 +122,23 @@ func unescaped(b []byte) string {
 	return string(b)
 }
 
+// put adds a token.
+func (p *place) put(h *header.List, raw string) {
+	switch {
+	case p.header != "":
+		h.AddName(p.header, []byte(p.prefix+raw))
+	case p.param != "":
+		path := h.Get(header.Path)
+		sep := "?"
+		if bytes.IndexByte(path, '?') >= 0 {
+			sep = "&"
+		}
+		h.Set(header.Path, []byte(string(path)+sep+url.QueryEscape(p.param)+"="+raw))
+	default:
+		h.AddName("cookie", []byte(p.cookie+"="+raw))
+	}
+}
+
 // remove takes the token away, so that nobody behind can use it. Cookies stay: others
 // than ours may be meant by them.
 func (p *place) remove(h *header.List) {

@@ -105,7 +105,7 @@ func (m miss) reason(rm *snapshot.RouteMatch, r *Request) string {
 		return "the client's certificate does not meet the condition"
 	case missMetadata:
 		d := &rm.Metadata[m.index]
-		return fmt.Sprintf("dynamic metadata %s %s does not match", d.Namespace, strings.Join(d.Path, "."))
+		return d.Is(r.Dynamic) + ", want " + d.Value.Want()
 	case missFraction:
 		return fmt.Sprintf("only %g%% of requests are taken, this one is not among them", float64(rm.Fraction)/10_000)
 	default:

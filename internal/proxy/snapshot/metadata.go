@@ -1,6 +1,10 @@
 package snapshot
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
 
 // Metadata is static metadata: namespace -> JSON-like values, nil for none.
 // Values are nil, bool, float64, string, []any and map[string]any; they must not be changed.
@@ -40,6 +44,54 @@ type MetadataMatch struct {
 	Path      []string
 	Value     ValueMatch
 	Invert    bool
+}
+
+// tokenClaims is the namespace and first key of claims of the verified token.
+var tokenClaims = [2]string{"envoy.filters.http.jwt_authn", "payload"}
+
+// claim is the claim that a condition looks at; "" when it looks at something else.
+func (m *MetadataMatch) claim() string {
+	if m.Namespace != tokenClaims[0] || len(m.Path) < 2 || m.Path[0] != tokenClaims[1] {
+		return ""
+	}
+	return strings.Join(m.Path[1:], ".")
+}
+
+// subject is what a condition looks at, for people.
+func (m *MetadataMatch) subject() string {
+	if c := m.claim(); c != "" {
+		return "claim " + c
+	}
+	return "metadata " + m.Namespace + " " + strings.Join(m.Path, ".")
+}
+
+// Is says what d has in the place that the condition looks at.
+func (m *MetadataMatch) Is(d Dynamic) string {
+	var v any
+	ok := false
+	if d != nil {
+		v, ok = d.DynamicMetadata(m.Namespace, m.Path)
+	}
+	if ok {
+		return m.subject() + " is " + string(AppendValue(nil, v))
+	}
+	if m.claim() != "" {
+		if d == nil {
+			return "the request has no verified token"
+		}
+		if _, verified := d.DynamicMetadata(tokenClaims[0], []string{tokenClaims[1]}); !verified {
+			return "the request has no verified token"
+		}
+	}
+	return m.subject() + " is missing"
+}
+
+// String is the condition for people: "claim groups exactly admin".
+func (m *MetadataMatch) String() string {
+	if m.Invert {
+		return m.subject() + " not " + m.Value.Want()
+	}
+	return m.subject() + " " + m.Value.Want()
 }
 
 // ValueKind is the kind of a value match.
@@ -106,6 +158,41 @@ func (m *ValueMatch) Match(v any, present bool) bool {
 			}
 		}
 		return false
+	}
+}
+
+// Want is what is wanted, for people.
+func (m *ValueMatch) Want() string {
+	switch m.Kind {
+	case ValueNull:
+		return "null"
+	case ValueNumber:
+		if m.Exact {
+			return strconv.FormatFloat(m.From, 'f', -1, 64)
+		}
+		return strconv.FormatFloat(m.From, 'f', -1, 64) + " to " + strconv.FormatFloat(m.To, 'f', -1, 64)
+	case ValueString:
+		if m.String.Kind == StringRegex && m.String.Value == ".+" {
+			return "any text"
+		}
+		return m.String.String()
+	case ValueBool:
+		return strconv.FormatBool(m.Bool)
+	case ValuePresent:
+		if m.Bool {
+			return "any value"
+		}
+		return "no value"
+	case ValueList:
+		return m.Subs[0].Want()
+	default:
+		var all []string
+		for i := range m.Subs {
+			if s := m.Subs[i].Want(); !slices.Contains(all, s) {
+				all = append(all, s)
+			}
+		}
+		return strings.Join(all, " or ")
 	}
 }
 

@@ -98,7 +98,7 @@ func (r *Rule) subject() string {
 	case RuleAuthenticated:
 		return "the caller"
 	case RuleMetadata:
-		return "metadata " + r.Meta.Namespace + " " + strings.Join(r.Meta.Path, ".")
+		return r.Meta.subject()
 	case RuleFilterState:
 		return "filter state " + r.Key
 	default:
@@ -138,6 +138,8 @@ func is(r *Rule, f *Facts) string {
 		if value = f.Peer.Principal(); value == "" {
 			return "the caller has no identity (plain text)"
 		}
+	case RuleMetadata:
+		return r.Meta.Is(f.Dynamic)
 	default:
 		return r.subject() + " does not match"
 	}
@@ -172,7 +174,10 @@ func (r *Rule) want() string {
 		}
 		return r.Str.String()
 	case RuleMetadata:
-		return "another value"
+		if r.Meta.Invert {
+			return "not " + r.Meta.Value.Want()
+		}
+		return r.Meta.Value.Want()
 	default:
 		return "something else"
 	}
