@@ -43,6 +43,8 @@ func TestMesh(t *testing.T) {
 		{"wire", testWire},
 		{"authorization", testAuthorization},
 		{"authorization denies by name", testDenyByName},
+		{"tokens", testTokens},
+		{"keys change", testKeyRotation},
 		{"what if", testWhatIf},
 		{"troubleshoot", testTroubleshoot},
 		{"egress", testEgress},

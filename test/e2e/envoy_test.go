@@ -37,6 +37,8 @@ func TestEnvoy(t *testing.T) {
 		{"wire", testWire},
 		{"authorization", testAuthorization},
 		{"authorization denies by name", testDenyByName},
+		{"tokens", testTokens},
+		{"keys change", testKeyRotation},
 		{"egress", testEgress},
 		{"tcp", testTCP},
 		{"metrics", testEnvoyMetrics},

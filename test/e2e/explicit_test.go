@@ -38,6 +38,7 @@ func TestExplicit(t *testing.T) {
 		{"authorization", testExplicitAuthorization},
 		{"authorization denies by port", testExplicitPorts},
 		{"authorization denies by name", testDenyByName},
+		{"keys change", testKeyRotation},
 		{"mTLS strict", testExplicitStrict},
 		{"egress", testEgress},
 		{"tcp", testTCP},

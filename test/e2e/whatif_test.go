@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,12 +48,36 @@ spec:
   - from: [{source: {notPrincipals: ["*/sa/bookinfo-reviews"]}}]
     when: [{key: "request.headers[x-key]", notValues: ["wrong*"]}]
     to: [{operation: {methods: [GET], notPaths: ["/ratings/2"]}}]
+  - from: [{source: {requestPrincipals: ["testing@meshctl/*"], notRequestPrincipals: ["*/demo"]}}]
+    when: [{key: "request.auth.claims[groups]", values: [admin]}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: asked-deny}
+spec:
+  selector: {matchLabels: {app: ratings}}
+  action: DENY
+  rules:
+  - when: [{key: request.auth.principal, values: ["testing@meshctl/demo"]}]
+    to: [{operation: {paths: [/health]}}]
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: asked}
+spec:
+  selector: {matchLabels: {app: ratings}}
+  jwtRules: [{issuer: testing@meshctl, jwks: 'KEYS'}]
 `
 
 // testWhatIf holds what route test answers against what the running proxies do,
-// for every combination of caller, path and header.
+// for every combination of caller, path, header and token.
 func testWhatIf(t *testing.T, m *mesh) {
-	m.applyText(t, asked)
+	m.applyText(t, strings.ReplaceAll(asked, "KEYS", sampleToken(t, "jwks.json")))
+	demo := sampleToken(t, "demo.jwt")
+	headers := []whatif.Header{{Name: "x-none", Value: "1"}, {Name: "end-user", Value: "jason"}, {Name: "x-new", Value: "1"}, {Name: "x-key", Value: "wrong-one"}}
+	for _, token := range []string{demo, sampleToken(t, "admin.jwt"), demo[:len(demo)-8] + "AAAAAAAA", "abc"} {
+		headers = append(headers, whatif.Header{Name: "authorization", Value: "Bearer " + token})
+	}
 	w := m.world(t)
 	address := fmt.Sprintf("%s:9080", m.service(t, "ratings").ClusterIP)
 	differ := 0
@@ -63,7 +88,7 @@ func testWhatIf(t *testing.T, m *mesh) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 		for _, path := range []string{"/ratings/1", "/ratings/2", "/old/1", "/OLD/2", "/health", "/teapot", "/moved?to=there", "/moved?to=1", "/gone", "/", "/x/../ratings/1", "/ratings/../health", "/ratings%2f1"} {
-			for _, h := range []whatif.Header{{Name: "x-none", Value: "1"}, {Name: "end-user", Value: "jason"}, {Name: "x-new", Value: "1"}, {Name: "x-key", Value: "wrong-one"}} {
+			for _, h := range headers {
 				url := "http://ratings:9080" + path
 				a, err := w.Ask(t.Context(), whatif.Request{From: workload, URL: url, Headers: []whatif.Header{h}})
 				if err != nil {
@@ -78,7 +103,7 @@ func testWhatIf(t *testing.T, m *mesh) {
 		client.CloseIdleConnections()
 	}
 	if differ == 0 {
-		t.Log("104 answers of route test are what the proxies did")
+		t.Log("208 answers of route test are what the proxies did")
 	}
 }
 
@@ -97,7 +122,7 @@ func send(t *testing.T, client *http.Client, url string, h whatif.Header) string
 	defer resp.Body.Close()
 	status := strconv.Itoa(resp.StatusCode)
 	switch {
-	case resp.StatusCode == http.StatusForbidden:
+	case resp.StatusCode == http.StatusForbidden, resp.StatusCode == http.StatusUnauthorized:
 		return status // the other side's proxy refuses, and ours passes it on
 	case resp.Header.Get("x-envoy-upstream-service-time") != "":
 		return "the program"
