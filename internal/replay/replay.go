@@ -168,6 +168,9 @@ func (r *replayer) one(e *logline.Entry) (*Case, error) {
 	c.To = name
 	principals, caller := r.callers(e)
 	c.From = caller
+	if why == "" && strings.HasPrefix(e.Details, "jwt_authn_access_denied") {
+		why = "its token was refused before any policy was asked"
+	}
 	if why != "" {
 		c.Is, c.Reason = Unknown, why
 		return c, nil
