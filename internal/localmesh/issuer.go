@@ -36,7 +36,7 @@ func (d *daemon) dialIssuer(ctx context.Context, network, address string) (net.C
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}
 	if host == "localhost" {
-		host = "127.0.0.1" // this machine's, as users mean it
+		host = "127.0.0.1" // which is refused in words that say why
 	}
 	var ips []netip.Addr
 	if ip, err := netip.ParseAddr(host); err == nil {

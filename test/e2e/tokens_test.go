@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -62,6 +63,22 @@ func testTokens(t *testing.T, m *mesh) {
 	}
 }
 
+// outward is an address of this machine that others could reach.
+func outward(t *testing.T) string {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			return n.IP.String()
+		}
+	}
+	t.Skip("this machine has no address but loopback")
+	return ""
+}
+
 // keyServer publishes keys that can be changed.
 type keyServer struct {
 	url string
@@ -86,18 +103,25 @@ func (s *keyServer) publish(t *testing.T, keys ...crypto.Signer) {
 // is accepted, what a withdrawn one has is not.
 func testKeyRotation(t *testing.T, m *mesh) {
 	s := &keyServer{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	// What listens on loopback alone is out of the mesh's reach.
+	l, err := net.Listen("tcp4", net.JoinHostPort(outward(t), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if p := s.set.Load(); p != nil {
 			_, _ = w.Write([]byte(*p))
 			return
 		}
 		http.Error(w, "not yet", http.StatusServiceUnavailable)
 	}))
+	_ = server.Listener.Close()
+	server.Listener = l
+	server.Start()
 	t.Cleanup(server.Close)
 	var keys [2]*rsa.PrivateKey
 	var tokens [2]string
 	for i := range keys {
-		var err error
 		if keys[i], err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 			t.Fatal(err)
 		}
