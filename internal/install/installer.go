@@ -95,8 +95,20 @@ func (i *Installer) applyOne(ctx context.Context, u *unstructured.Unstructured, 
 		out, err = r.Apply(ctx, u.GetName(), u, o)
 		return err
 	})
-	return out, err
+	if err != nil || dry || out.GetDeletionTimestamp() == nil {
+		return out, err
+	}
+	// A removal is still at work, of a Deployment whose pods drain: what was applied goes
+	// along with the object.
+	if err := i.awaitGone(ctx, []*unstructured.Unstructured{out}, removalTimeout, time.Now().Add(removalTimeout)); err != nil {
+		return nil, fmt.Errorf("apply %s, which is being deleted: %w", IDOf(u), err)
+	}
+	return i.applyOne(ctx, u, false)
 }
+
+// removalTimeout is how long an object that is applied may take to go, when it is being
+// deleted.
+const removalTimeout = 2 * time.Minute
 
 // get is the live object, nil if there is none.
 func (i *Installer) get(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
