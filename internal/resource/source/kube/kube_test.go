@@ -176,6 +176,25 @@ func TestStatusIsNoEvent(t *testing.T) {
 	}
 }
 
+// A machine that says it is healthy took no traffic in a cluster: its entry had changed
+// in nothing but its status.
+func TestHealthOfAMachineIsAnEvent(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.define("workloadentries")
+	entry := func(status string) string {
+		return object("networking.istio.io/v1", "WorkloadEntry", "shop/vm", `"spec":{"address":"10.0.0.9"}`+status)
+	}
+	c.apply(t, entry(""))
+	r := c.follow(t, Options{})
+	r.until(t, "the first Apply", r.started)
+	k := key(resource.KindWorkloadEntry, "shop/vm")
+	for _, healthy := range []string{"True", "False"} {
+		c.apply(t, entry(`,"status":{"conditions":[{"type":"Healthy","status":"`+healthy+`"}]}`))
+		r.until(t, "a machine whose health is "+healthy, func() bool { return r.objects[k].Healthy == healthy })
+	}
+}
+
 // A right that is missing is a finding that names it, and the rest goes on.
 func TestMissingRight(t *testing.T) {
 	t.Parallel()

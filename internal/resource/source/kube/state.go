@@ -173,9 +173,9 @@ func (s *state) take(id string, it *item, c *change) {
 }
 
 // same reports that nothing the mesh reads has changed: most events are about
-// somebody's status.
+// somebody's status, of which only a machine's health is read.
 func same(a, b *resource.Object) bool {
-	return a.Hash == b.Hash && a.Meta.UID == b.Meta.UID && a.APIVersion == b.APIVersion && a.Meta.Generation == b.Meta.Generation
+	return a.Hash == b.Hash && a.Healthy == b.Healthy && a.Meta.UID == b.Meta.UID && a.APIVersion == b.APIVersion && a.Meta.Generation == b.Meta.Generation
 }
 
 func (s *state) drop(id string, k resource.Key, c *change) {
