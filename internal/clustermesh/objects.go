@@ -30,7 +30,7 @@ func (m *Mesh) Read(ctx context.Context) ([]*resource.Object, []diag.Diagnostic,
 	if _, err := m.client.Version(ctx); err != nil {
 		return nil, nil, err
 	}
-	s, err := source.New(source.Options{Config: m.client.Config, Namespace: m.opts.Namespace})
+	s, err := source.New(source.Options{Config: m.client.Config, Namespace: m.opts.Namespace, ConfigMaps: m.configMaps(ctx)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -59,6 +59,23 @@ func (m *Mesh) forbidden(e *source.ForbiddenError) error {
 		"name a namespace with -n, if you have rights in one only",
 	}
 	return out
+}
+
+// configMaps are those with the mesh configs of the revisions that run. Where their pods
+// may not be seen it is the default one's alone.
+func (m *Mesh) configMaps(ctx context.Context) []string {
+	names := []string{"istio"}
+	pods, err := m.ControlPlanePods(ctx)
+	if err != nil {
+		return names
+	}
+	for i := range pods {
+		name := "istio-" + pods[i].Labels["istio.io/rev"]
+		if name != "istio-" && name != "istio-default" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Objects lists objects of a kind as they are written; empty arguments mean all. A

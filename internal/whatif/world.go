@@ -6,6 +6,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/meshctl/meshctl/internal/controlplane"
 	"github.com/meshctl/meshctl/internal/mesh"
@@ -57,7 +60,7 @@ func New(ctx context.Context, in Input) (*World, error) {
 	}
 	w.running = running
 	w.cp, err = controlplane.New(controlplane.Settings{
-		ClusterDomain: w.domain, AllowPlaintext: true, Sources: []string{sourceName}, Logger: in.Logger,
+		ClusterDomain: w.domain, AllowPlaintext: true, Sources: []string{sourceName}, Logger: in.Logger, MeshConfigMap: meshConfigMap(objects),
 	})
 	if err != nil {
 		return nil, err
@@ -113,4 +116,22 @@ func (w *World) config() *mesh.MeshConfig {
 // identityOf is the SPIFFE ID of a pod.
 func (w *World) identityOf(p *pod) string {
 	return "spiffe://" + w.config().GetTrustDomain() + "/ns/" + p.namespace + "/sa/" + p.serviceAccount
+}
+
+// meshConfigMap is the ConfigMap with the mesh config: that of the default revision, and
+// without one the first of another.
+func meshConfigMap(objects []*resource.Object) string {
+	const byDefault = "istio"
+	name := ""
+	for _, o := range objects {
+		c, ok := o.Spec.(*corev1.ConfigMap)
+		switch {
+		case !ok || c.Data["mesh"] == "":
+		case o.Key.Name == byDefault:
+			return byDefault
+		case strings.HasPrefix(o.Key.Name, byDefault+"-") && (name == "" || o.Key.Name < name):
+			name = o.Key.Name
+		}
+	}
+	return cmp.Or(name, byDefault)
 }

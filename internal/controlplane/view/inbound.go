@@ -37,11 +37,17 @@ func (v *View) inFront(c *collection.Ctx, class *Class) []*mesh.Service {
 	return out
 }
 
-// targetPort is the port of the class behind a service port.
+// targetPort is the port of the class behind a service port; of a machine, the one where
+// callers find it (derive's endpoints): by the service port's name, too, and without any
+// name the service port's own number.
 func targetPort(p mesh.Port, class *Class) (uint32, bool) {
+	if n, ok := class.NamedPorts[p.Name]; ok && class.Machine {
+		return n, true
+	}
 	if p.TargetName != "" {
-		n, ok := class.NamedPorts[p.TargetName]
-		return n, ok
+		if n, ok := class.NamedPorts[p.TargetName]; ok || !class.Machine {
+			return n, ok
+		}
 	}
 	if p.Target != 0 {
 		return p.Target, true

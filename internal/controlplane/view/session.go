@@ -40,6 +40,8 @@ type Class struct {
 	Network        string
 	Cluster        string // ID
 	NamedPorts     map[string]uint32
+	// Machine: the workload is a WorkloadEntry, whose ports have other names than a pod's.
+	Machine bool
 }
 
 // CollectionKey makes classes usable in collections.
@@ -69,7 +71,7 @@ func classify(p *mesh.Proxy, cluster string, w *mesh.Workload) *Class {
 	}
 	if w != nil {
 		c.Labels, c.ServiceAccount, c.NamedPorts = w.Labels, w.ServiceAccount, w.Ports
-		c.Network, c.Cluster = w.Network, w.Cluster
+		c.Network, c.Cluster, c.Machine = w.Network, w.Cluster, w.Origin.Kind == "WorkloadEntry"
 		if w.Locality != (mesh.Locality{}) {
 			c.Locality = w.Locality
 		}
@@ -80,7 +82,7 @@ func classify(p *mesh.Proxy, cluster string, w *mesh.Workload) *Class {
 	}
 	c.Key = c.Namespace + "/" + digest(
 		string(c.Type), string(c.Dialect), c.Namespace, mesh.LabelsKey(c.Labels), c.ServiceAccount, c.DNSDomain,
-		c.Interception, c.Bound.String(), fmt.Sprint(c.HTTPProxyPort, c.HTTP10, c.Unprivileged), c.Locality.String(), c.Network, c.Cluster, strings.Join(ports, ","))
+		c.Interception, c.Bound.String(), fmt.Sprint(c.HTTPProxyPort, c.HTTP10, c.Unprivileged, c.Machine), c.Locality.String(), c.Network, c.Cluster, strings.Join(ports, ","))
 	return c
 }
 
