@@ -84,7 +84,7 @@ func (i *Installer) diffOne(ctx context.Context, u *unstructured.Unstructured) (
 // textDiff is the difference between two states of an object, without what the
 // server keeps for itself.
 func textDiff(id ID, before, after *unstructured.Unstructured) string {
-	return string(diff.Diff("live/"+id.String(), comparable(before), "new/"+id.String(), comparable(after)))
+	return string(diff.Diff("before/"+id.String(), comparable(before), "after/"+id.String(), comparable(after)))
 }
 
 // comparable is the YAML of an object as people compare it.
