@@ -16,7 +16,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/kube"
+	"github.com/meshctl/meshctl/internal/resource"
 )
 
 // Mark is the outcome of a check.
@@ -31,9 +33,11 @@ const (
 
 // Codes of what precheck finds, Istio's; each has a page in docs/diagnostics.
 const (
-	codeRights     = "IST0141"
-	codeOldCluster = "IST0142"
-	codeOldGateway = "IST0156"
+	codeRights       = "IST0141"
+	codeOldCluster   = "IST0142"
+	codeOldGateway   = "IST0156"
+	codeChanges      = "IST0169"
+	codeAgingGateway = "IST0172"
 )
 
 // Check is one thing that was looked at.
@@ -177,6 +181,7 @@ func (c *checker) beforeInstall(ctx context.Context) {
 	}
 	c.rights(ctx)
 	c.definitions(ctx)
+	c.meshConfig(ctx)
 	c.room(ctx)
 }
 
@@ -266,14 +271,52 @@ func (c *checker) definitions(ctx context.Context) {
 	case live == nil:
 		c.warn("the Gateway API is installed", "its kinds are not known here, so Gateways and HTTPRoutes of it cannot be used", "kubectl apply -f the standard-install.yaml of kubernetes-sigs/gateway-api, if you want them")
 	default:
-		bundle := cmp.Or(live.GetAnnotations()["gateway.networking.k8s.io/bundle-version"], "unknown version")
-		var why error
-		if !slices.Contains(servedVersions(live), gatewayVersion) {
-			why = fmt.Errorf("it serves %s, and Gateways are read as %s: those of this cluster have no effect", strings.Join(servedVersions(live), ", "), gatewayVersion)
+		version := live.GetAnnotations()[resource.AnnotationBundleVersion]
+		served := servedVersions(live)
+		title := "the Gateway API is installed (" + cmp.Or(version, "unknown version") + ")"
+		const hint = "kubectl apply -f the standard-install.yaml of kubernetes-sigs/gateway-api, " + resource.LeastGatewayAPI + " or later"
+		switch {
+		case !slices.Contains(served, gatewayVersion):
+			c.judge(title, fmt.Errorf("it serves %s, and Gateways are read as %s: those of this cluster have no effect", strings.Join(served, ", "), gatewayVersion), hint)
+			c.code(codeOldGateway)
+		case resource.OldGatewayAPI(version):
+			c.warn(title, "it works, and fields that came with "+resource.LeastGatewayAPI+" or before are lost when objects are applied; later releases of the mesh may not read it any more", hint)
+			c.code(codeAgingGateway)
+		default:
+			c.add(Success, title, "", "")
 		}
-		c.judge("the Gateway API is installed ("+bundle+")", why, "kubectl apply -f the standard-install.yaml of kubernetes-sigs/gateway-api, v1.0 or later")
-		c.code(codeOldGateway)
 	}
+}
+
+// meshConfig looks at the mesh config of what is installed, whoever installed it, with
+// the eyes of the version to come.
+func (c *checker) meshConfig(ctx context.Context) {
+	name := "istio"
+	if r := c.in.Revision; r != "" && r != DefaultRevision {
+		name += "-" + r
+	}
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name, "namespace": c.in.Namespace}}}
+	live, err := c.i.get(ctx, u)
+	switch {
+	case err != nil:
+		c.judge("can read the mesh config in ConfigMap "+name, err, "")
+	case live != nil:
+		text, _, _ := unstructured.NestedString(live.Object, "data", "mesh")
+		c.warn("the mesh config in ConfigMap "+name+" means to this version what it meant", changes(text), "change these fields before the update, or be content with it")
+		c.code(codeChanges)
+	}
+}
+
+// changes says what a mesh config that is in force will no longer do, a line for each.
+func changes(text string) string {
+	_, found := resource.DecodeMeshConfig("", []byte(text))
+	var lines []string
+	for _, d := range found {
+		if d.Severity == diag.Error || d.Severity == diag.Warning {
+			lines = append(lines, d.Message+": "+d.Effect)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 func crdObject(name string) *unstructured.Unstructured {
