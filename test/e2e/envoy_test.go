@@ -21,8 +21,8 @@ import (
 // both data planes in one mesh.
 func TestEnvoy(t *testing.T) {
 	envoy := stockenvoy.Find(t)
-	// Short-lived, so that they are renewed all along; long enough for the outage below.
-	m := up(t, unique("envoy"), samples, "--dataplane", "envoy", "--envoy", envoy, "--http-port", "8480", "--cert-ttl", "30s")
+	// So short-lived that they are renewed all along, and once during the outage below.
+	m := up(t, unique("envoy"), samples, "--dataplane", "envoy", "--envoy", envoy, "--http-port", "8480", "--cert-ttl", "12s")
 	m.envoy = true
 	for _, step := range []struct {
 		name string
