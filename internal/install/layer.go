@@ -284,7 +284,7 @@ func readSet(arg string) (setting, error) {
 	if err != nil {
 		return setting{}, fmt.Errorf("--set %s: %w", arg, err)
 	}
-	if inner, ok := strings.CutPrefix(text, "{"); ok && len(inner) > 1 && strings.HasSuffix(inner, "}") && !strings.Contains(inner, ":") {
+	if inner, ok := strings.CutPrefix(text, "{"); ok && len(inner) > 1 && strings.HasSuffix(inner, "}") && !strings.Contains(inner, ": ") && !strings.Contains(inner, `":`) {
 		text = "[" + strings.TrimSuffix(inner, "}") + "]"
 	}
 	var v any

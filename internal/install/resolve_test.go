@@ -73,7 +73,7 @@ func TestSets(t *testing.T) {
 	t.Parallel()
 	for arg, want := range map[string]any{
 		"a=true": true, "a=1": int64(1), "a=1.5": 1.5, "a=x=y": "x=y", "a=": "", "a='1'": "1", "a=100%": "100%", "a=*": "*",
-		"a={x,y}": []any{"x", "y"}, "a=[1, 2]": []any{int64(1), int64(2)}, "a={b: c}": map[string]any{"b": "c"}, "a=null": nil, "a=: {": ": {",
+		"a={x,y}": []any{"x", "y"}, "a={--u=http://x:1}": []any{"--u=http://x:1"}, `a={"b":1}`: map[string]any{"b": int64(1)}, "a=[1, 2]": []any{int64(1), int64(2)}, "a={b: c}": map[string]any{"b": "c"}, "a=null": nil, "a=: {": ": {",
 	} {
 		s, err := readSet(arg)
 		if err != nil || cmp.Diff(want, s.value) != "" {
@@ -118,6 +118,7 @@ func TestLayers(t *testing.T) {
 		{"a file", Input{Profile: "demo", Files: []File{a}}, int64(5), "a.yaml:6:7"},
 		{"a later file", Input{Profile: "demo", Files: []File{a, b}}, int64(6), "b.yaml:5:13"},
 		{"a flag", Input{Profile: "demo", Files: []File{a, b}, Sets: []string{key + "=7"}}, int64(7), "--set " + key + "=7"},
+		{"a flag for an item", Input{Sets: []string{"values.pilot.extraContainerArgs[0]=--x", key + "=7"}}, int64(7), "--set " + key + "=7"},
 		{"a later flag", Input{Sets: []string{key + "=7", key + "=8"}}, int64(8), "--set " + key + "=8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
