@@ -154,20 +154,19 @@ func (a *about) traffic(p whatif.Pod, visible []*mesh.Service, asked bool) {
 	s := Section{Title: "Calls", Columns: []string{"HOST", "SUBSET", "PORT", "SETTING", "VALUE"}}
 	client := mesh.Client{Namespace: p.Namespace, Labels: p.Labels}
 	for _, svc := range visible {
-		rules := mesh.FindDestinationRules(a.w.Mesh().DestinationRules.List(), svc.Host, client, svc.Namespace, a.w.Config().GetRootNamespace())
-		for _, r := range rules {
+		c := a.call(svc, client)
+		for _, r := range c.rules {
 			a.meet(r.Origin)
 		}
-		policy := mesh.MergeDestinationRules(rules)
 		subsets := []string{""}
-		if policy != nil {
-			for _, sub := range policy.Subsets {
+		if c.policy != nil {
+			for _, sub := range c.policy.Subsets {
 				subsets = append(subsets, sub.Name)
 			}
 		}
 		base, before := map[string]bool{}, len(s.Rows)
 		for _, subset := range subsets {
-			for _, row := range a.settings(svc, rules, policy, subset) {
+			for _, row := range a.settings(c, subset) {
 				key := strings.Join(row.Cells[2:], "|") + row.Decided.String()
 				if subset == "" {
 					base[key] = true
@@ -185,18 +184,19 @@ func (a *about) traffic(p whatif.Pod, visible []*mesh.Service, asked bool) {
 }
 
 // settings are the values in force for one subset, those that hold for all ports once.
-func (a *about) settings(svc *mesh.Service, rules []*mesh.DestinationRule, policy *mesh.DestinationPolicy, subset string) []Row {
+func (a *about) settings(c call, subset string) []Row {
+	svc := c.service
 	type value struct{ setting, text, at string }
 	ports := map[value][]string{}
 	decided := map[value]*whatif.Decision{}
 	var order []value
 	for _, port := range svc.Ports {
-		t := policy.Policy(port.Number, subset)
+		t := c.policy.Policy(port.Number, subset)
 		if t == nil {
 			continue
 		}
 		for _, part := range parts(t) {
-			origin, field := partOf(rules, part.m)
+			origin, field := c.written(part.m)
 			for _, leaf := range leaves(part.m) {
 				d := a.w.At(origin, field+"."+leaf.path)
 				v := value{part.name + "." + leaf.path, leaf.text, d.String()}

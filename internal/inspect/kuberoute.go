@@ -28,16 +28,17 @@ func (in *Inspector) kubeRoute(o *resource.Object, common gwv1.CommonRouteSpec, 
 	if named && len(hosts) == 0 {
 		a.fact("host", "any: it names none, so that those of its parents count", nil)
 	}
-	a.parents(o, common.ParentRefs)
-	a.ownRules(origin)
+	accepted := a.parents(o, common.ParentRefs)
+	if a.ownRules(origin); accepted && a.Section("Rules") == nil {
+		a.bad("effect", "none: no listener that takes the route is open", nil)
+	}
 	return a.done()
 }
 
-// parents lists what a route asked for, and whether it was let in.
-func (a *about) parents(o *resource.Object, refs []gwv1.ParentReference) {
+// parents lists what a route asked for, and tells whether any lets it in.
+func (a *about) parents(o *resource.Object, refs []gwv1.ParentReference) (accepted bool) {
 	s := Section{Title: "Parents", Columns: []string{"PARENT", "LISTENER", "PORT", "ACCEPTED", "REFERENCES"}}
 	st, _ := a.w.Mesh().GatewayStatuses.Get(o.Key.String())
-	accepted := false
 	for i, ref := range refs {
 		row := []string{parentName(ref, a.Namespace), "", "", "no", ""}
 		if ref.SectionName != nil {
@@ -74,6 +75,7 @@ func (a *about) parents(o *resource.Object, refs []gwv1.ParentReference) {
 		a.bad("effect", "none: no parent takes the route", nil)
 	}
 	a.section(s)
+	return accepted
 }
 
 func yes(b bool) string {

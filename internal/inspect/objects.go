@@ -182,32 +182,7 @@ func (in *Inspector) count(t Target, namespace string) (number, wrong string) {
 	if s == nil {
 		return "", "host " + t.Host + " does not exist: requests get 503"
 	}
-	if s.Resolution != mesh.ResolveStatic {
-		return "", ""
-	}
-	set, _ := in.w.Mesh().Endpoints.Get(s.CollectionKey())
-	var of map[string]string
-	if t.Subset != "" {
-		root := in.w.Config().GetRootNamespace()
-		policy := mesh.MergeDestinationRules(mesh.FindDestinationRules(in.w.Mesh().DestinationRules.List(), s.Host, mesh.Client{Namespace: namespace}, s.Namespace, root))
-		sub, ok := policy.Subset(t.Subset)
-		if !ok {
-			return "", "no DestinationRule defines subset " + t.Subset + ": requests get 503"
-		}
-		of = sub.Labels
-	}
-	seen := map[string]bool{}
-	if set != nil {
-		for _, e := range set.Endpoints {
-			if e.Selected(of) {
-				seen[e.Address] = true
-			}
-		}
-	}
-	if len(seen) == 0 {
-		return "0", "no endpoint is ready: requests get 503"
-	}
-	return strconv.Itoa(len(seen)), ""
+	return in.call(s, mesh.Client{Namespace: namespace}).endpoints(t.Subset)
 }
 
 func (in *Inspector) destinationRule(o *resource.Object) *Description {

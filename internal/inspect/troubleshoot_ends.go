@@ -238,6 +238,7 @@ func (x *doctor) endpoints() (bool, error) {
 	case x.servicePort.TargetName != "" && !slices.ContainsFunc(behind, func(p whatif.Pod) bool { _, ok := x.targetPort(p, x.servicePort); return ok }):
 		x.fail(checkEndpoints, fmt.Sprintf("no container of %s has a port named %s, to which port %d of %s leads", behind[0].Workload, x.servicePort.TargetName, x.port, x.short(s)),
 			x.portField("targetPort"), "name the container's port, or correct targetPort")
+	case x.isScaledDown(s, behind): // its last pods are about to end
 	default:
 		why := ""
 		if pod, ok := behind[0].Object.Spec.(*corev1.Pod); ok {
@@ -253,13 +254,22 @@ func (x *doctor) portField(field string) *whatif.Decision {
 	return x.w.At(x.service.Origin, fmt.Sprintf("spec.ports[%d].%s", i, field))
 }
 
-// noPods says why a service selects no pod.
-func (x *doctor) noPods(s *mesh.Service, next string) {
+// isScaledDown says that a service has no pods, or only those left over, because nobody
+// wants any.
+func (x *doctor) isScaledDown(s *mesh.Service, left []whatif.Pod) bool {
 	down := x.scaledDown(func(d *appsv1.Deployment) bool {
 		return d.Namespace == s.Namespace && mesh.Selects(s.Selector, d.Spec.Template.Labels)
 	})
-	if down != nil {
-		x.fail(checkEndpoints, "service "+x.short(s)+" has no pods: "+down.Key.Name+" is scaled to 0", whatif.Place(down, "spec.replicas"), "set spec.replicas to at least 1")
+	if down == nil || slices.ContainsFunc(left, func(p whatif.Pod) bool { return p.Workload != down.Key.Name }) {
+		return false
+	}
+	x.fail(checkEndpoints, "service "+x.short(s)+" has no pods: "+down.Key.Name+" is scaled to 0", whatif.Place(down, "spec.replicas"), "set spec.replicas to at least 1")
+	return true
+}
+
+// noPods says why a service selects no pod.
+func (x *doctor) noPods(s *mesh.Service, next string) {
+	if x.isScaledDown(s, nil) {
 		return
 	}
 	what := "service " + x.short(s) + " selects no pod: none in namespace " + s.Namespace + " has the labels " + labels(s.Selector)

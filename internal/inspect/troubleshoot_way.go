@@ -314,8 +314,9 @@ func (x *doctor) wrongTarget(t Target, who, part string, o *whatif.Outcome, at *
 	if t.Subset == "" {
 		return false
 	}
-	found := mesh.FindDestinationRules(x.w.Mesh().DestinationRules.List(), s.Host, mesh.Client{Namespace: x.from.Namespace, Labels: x.from.Labels}, s.Namespace, x.w.Config().GetRootNamespace())
-	if _, defined := mesh.MergeDestinationRules(found).Subset(t.Subset); !defined {
+	c := x.callTo(s)
+	sub, defined := c.policy.Subset(t.Subset)
+	if !defined {
 		what := fmt.Sprintf("%s leads to subset %s of %s, which no DestinationRule defines%s", who, t.Subset, to, part)
 		next := "add the subset to the DestinationRule of the host"
 		for _, r := range x.rules(s) {
@@ -328,10 +329,9 @@ func (x *doctor) wrongTarget(t Target, who, part string, o *whatif.Outcome, at *
 		x.fail(checkTarget, what, at, next)
 		return true
 	}
-	if count, _ := x.count(t, x.from.Namespace); count != "0" || o.Subset != t.Subset {
+	if count, _ := c.endpoints(t.Subset); count != "0" || o.Subset != t.Subset {
 		return false
 	}
-	sub, _ := mesh.MergeDestinationRules(found).Subset(t.Subset)
 	x.fail(checkTarget, fmt.Sprintf("%s leads to subset %s of %s, which no ready pod is in%s: none has the labels %s", who, t.Subset, to, part, labels(sub.Labels)), cmpDecision(o.Decided, at),
 		"correct the labels of the subset, or deploy pods that have them")
 	return true
@@ -346,17 +346,14 @@ func cmpDecision(a, b *whatif.Decision) *whatif.Decision {
 
 // tls is the mode with which the caller calls, and the rule that says so.
 func (x *doctor) tls(subset string) (networking.ClientTLSSettings_TLSmode, *whatif.Decision) {
-	s := x.service
-	if s == nil {
+	if x.service == nil {
 		return 0, nil
 	}
-	found := mesh.FindDestinationRules(x.w.Mesh().DestinationRules.List(), s.Host, mesh.Client{Namespace: x.from.Namespace, Labels: x.from.Labels}, s.Namespace, x.w.Config().GetRootNamespace())
-	policy := mesh.MergeDestinationRules(found)
-	t := policy.Policy(uint32(x.port), subset)
-	if t.GetTls() == nil {
-		return 0, nil
-	}
-	return t.GetTls().GetMode(), x.w.At(partOf(found, t.GetTls()))
+	return x.callTo(x.service).tls(uint32(x.port), subset)
+}
+
+func (x *doctor) callTo(s *mesh.Service) call {
+	return x.call(s, mesh.Client{Namespace: x.from.Namespace, Labels: x.from.Labels})
 }
 
 // mtlsFails explains ends that do not agree.

@@ -52,7 +52,7 @@ type Permission struct {
 
 // Can asks whether a call may be made.
 func (w *World) Can(ctx context.Context, c Call) (*Permission, error) {
-	url, to, err := w.address(c)
+	url, to, only, err := w.address(c)
 	if err != nil {
 		return nil, err
 	}
@@ -61,14 +61,22 @@ func (w *World) Can(ctx context.Context, c Call) (*Permission, error) {
 		return nil, err
 	}
 	p := &Permission{From: a.From, To: to, Method: a.Method, Path: cmp.Or(c.Path, "/"), Answer: a}
-	p.judge(a)
+	p.judge(a, only)
 	return p, nil
 }
 
-func (p *Permission) judge(a *Answer) {
+// judge looks at the outcomes; of those that end at workloads, at that of one alone
+// unless only is "".
+func (p *Permission) judge(a *Answer, only string) {
+	elsewhere := func(o Outcome) bool { return only != "" && o.By != "" && o.By != only }
+	outcomes := slices.DeleteFunc(slices.Clone(a.Outcomes), elsewhere)
+	if len(outcomes) == 0 && len(a.Outcomes) > 0 {
+		p.Verdict, p.Reason = Unreached, "no request to the service is routed to "+only
+		return
+	}
 	count := map[Kind]int{}
-	for i := range a.Outcomes {
-		o := &a.Outcomes[i]
+	for i := range outcomes {
+		o := &outcomes[i]
 		count[o.Kind]++
 		p.MTLS = p.MTLS || o.MTLS
 		if o.Kind == Denied && p.Decided == nil {
@@ -83,7 +91,12 @@ func (p *Permission) judge(a *Answer) {
 			if count[Denied] == 0 && s.Decided != nil && s.Name == "authorization" {
 				p.Decided, p.Reason = s.Decided, s.What
 			}
-			p.Near = append(p.Near, s.Near...)
+			for _, n := range s.Near {
+				same := func(x Near) bool { return x.What == n.What && x.Reason == n.Reason }
+				if !slices.ContainsFunc(p.Near, same) {
+					p.Near = append(p.Near, n)
+				}
+			}
 		}
 	}
 	passed := count[Forwarded]
@@ -97,30 +110,35 @@ func (p *Permission) judge(a *Answer) {
 		p.Reason = cmp.Or(p.Reason, "no policy selects the workload: all may call it")
 	default:
 		p.Verdict = Unreached
-		if len(a.Outcomes) > 0 {
-			o := a.Outcomes[0]
+		if len(outcomes) > 0 {
+			o := outcomes[0]
 			p.Decided, p.Reason = o.Decided, cmp.Or(o.Reason, string(o.Kind))
 		}
 	}
 }
 
-// address is the URL of what a call goes to, without path, and its name.
-func (w *World) address(c Call) (url, name string, err error) {
+// address is the URL of what a call goes to, without path, and its name. A workload is
+// called as programs call it, by a service in front of it: only is the workload then.
+func (w *World) address(c Call) (url, name, only string, err error) {
 	namespace := cmp.Or(c.Namespace, "default")
 	s, err := w.serviceNamed(c.To, namespace)
 	if err == nil {
 		port := c.Port
 		if port == 0 {
 			if len(s.Spec.Ports) == 0 {
-				return "", "", fmt.Errorf("service %s has no ports", c.To)
+				return "", "", "", fmt.Errorf("service %s has no ports", c.To)
 			}
 			port = uint16(s.Spec.Ports[0].Port)
 		}
-		return fmt.Sprintf("http://%s.%s.svc.%s:%d", s.Name, s.Namespace, w.domain, port), s.Name + "." + s.Namespace, nil
+		return w.serviceURL(s, port), s.Name + "." + s.Namespace, "", nil
 	}
 	to, err := w.find(c.To, namespace)
 	if err != nil {
-		return "", "", err
+		return "", "", "", err
+	}
+	name = to.owner + "." + to.namespace
+	if s, port := w.inFront(to, c.Port); s != nil {
+		return w.serviceURL(s, port), name, name, nil
 	}
 	port := c.Port
 	if pod, ok := to.source.Spec.(*corev1.Pod); ok && port == 0 {
@@ -131,9 +149,33 @@ func (w *World) address(c Call) (url, name string, err error) {
 		}
 	}
 	if port == 0 {
-		return "", "", fmt.Errorf("%s names no port: say which", c.To)
+		return "", "", "", fmt.Errorf("%s names no port: say which", c.To)
 	}
-	return fmt.Sprintf("http://%s:%d", to.addrs[0], port), to.owner + "." + to.namespace, nil
+	return fmt.Sprintf("http://%s:%d", to.addrs[0], port), name, "", nil
+}
+
+func (w *World) serviceURL(s *corev1.Service, port uint16) string {
+	return fmt.Sprintf("http://%s.%s.svc.%s:%d", s.Name, s.Namespace, w.domain, port)
+}
+
+// inFront is the first Service, by its name, that selects a pod, and the port to call:
+// the one wanted, which may be the pod's own, else its first. nil when there is none.
+func (w *World) inFront(p *pod, wanted uint16) (*corev1.Service, uint16) {
+	var found *corev1.Service
+	var at uint16
+	for _, o := range w.objects {
+		s, ok := o.Spec.(*corev1.Service)
+		if !ok || s.Namespace != p.namespace || len(s.Spec.Selector) == 0 || !mesh.Selects(s.Spec.Selector, p.labels) || found != nil && found.Name < s.Name {
+			continue
+		}
+		for _, port := range s.Spec.Ports {
+			if wanted == 0 || uint16(port.Port) == wanted || port.TargetPort.IntValue() == int(wanted) {
+				found, at = s, uint16(port.Port)
+				break
+			}
+		}
+	}
+	return found, at
 }
 
 // serviceNamed finds a Service by name, name.namespace or a full host name.

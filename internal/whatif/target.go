@@ -134,6 +134,7 @@ func (x *walk) endpoints(s *snapshot.Snapshot, cl *snapshot.Cluster) (groups []*
 			total += weight
 		}
 	}
+	slices.SortStableFunc(groups, func(a, b *group) int { return cmp.Compare(a.name, b.name) })
 	return groups, total
 }
 
