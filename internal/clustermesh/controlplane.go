@@ -18,7 +18,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/kube"
 	"github.com/meshctl/meshctl/internal/localmesh/meshapi"
@@ -146,19 +145,6 @@ func (m *Mesh) Ask(ctx context.Context, namespace, pod, path string) ([]byte, er
 	return body, nil
 }
 
-// Sessions are the proxies connected to any process of the control plane.
-func (m *Mesh) Sessions(ctx context.Context) ([]xdsserve.Session, error) {
-	all, err := m.Instances(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var out []xdsserve.Session
-	for _, i := range all {
-		out = append(out, i.Sessions...)
-	}
-	return out, nil
-}
-
 // Diagnostics are what the control plane has found; nothing of one that keeps no
 // findings.
 func (m *Mesh) Diagnostics(ctx context.Context) ([]diag.Diagnostic, error) {
@@ -175,18 +161,4 @@ func (m *Mesh) Diagnostics(ctx context.Context) ([]diag.Diagnostic, error) {
 		return nil, fmt.Errorf("read the findings of control plane %s: %w", pods[0].Name, err)
 	}
 	return out, nil
-}
-
-// Info describes the control plane: its first process that answers.
-func (m *Mesh) Info(ctx context.Context) (meshapi.Info, error) {
-	all, err := m.Instances(ctx)
-	if err != nil {
-		return meshapi.Info{}, err
-	}
-	for _, i := range all {
-		if i.Problem == nil {
-			return meshapi.Info{Version: i.Version, APIVersion: i.APIVersion, Instance: i.Name}, nil
-		}
-	}
-	return meshapi.Info{}, nil
 }

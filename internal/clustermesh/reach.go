@@ -90,6 +90,9 @@ func (m *Mesh) Logs(ctx context.Context, namespace, pod string, o client.LogOpti
 		options.TailLines = &n
 	}
 	in, err := c.CoreV1().Pods(namespace).GetLogs(pod, options).Stream(ctx)
+	if apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "is not valid for pod") {
+		return m.noContainer(ctx, c, namespace, pod, options.Container)
+	}
 	if apierrors.IsBadRequest(err) {
 		return fmt.Errorf("container %s of pod %s.%s has no log yet: %w", options.Container, pod, namespace, err)
 	}
@@ -165,10 +168,44 @@ func (m *Mesh) Exec(ctx context.Context, namespace, pod string, r api.ExecReques
 	switch {
 	case errors.As(err, &code):
 		out.ExitCode = code.Code
+	case err != nil && strings.Contains(err.Error(), "is not valid for pod"):
+		return out, m.noContainer(ctx, c, namespace, pod, r.Container)
+	case err != nil && notStarted(&out, err):
+		return out, nil
 	case err != nil:
 		return out, m.client.Explain(err, doing)
 	}
 	return out, nil
+}
+
+// notStarted knows that the command could not be started, and gives it the code that a
+// shell gives: 127 when there is no such program, 126 when it is none.
+func notStarted(out *api.ExecResult, err error) bool {
+	const mark = "unable to start container process: "
+	text := err.Error()
+	i := strings.LastIndex(text, mark)
+	if i < 0 {
+		return false
+	}
+	text = strings.TrimSuffix(text[i+len(mark):], ": unknown")
+	if out.ExitCode = 126; strings.Contains(text, "no such file or directory") || strings.Contains(text, "executable file not found") {
+		out.ExitCode = 127
+	}
+	out.Stderr = append(out.Stderr, text+"\n"...)
+	return true
+}
+
+// noContainer says which containers there are.
+func (m *Mesh) noContainer(ctx context.Context, c kubernetes.Interface, namespace, pod, container string) error {
+	p, err := c.CoreV1().Pods(namespace).Get(ctx, pod, metav1.GetOptions{})
+	if err != nil {
+		return m.client.Explain(err, fmt.Sprintf("find container %s of pod %s.%s", container, pod, namespace))
+	}
+	var names []string
+	for _, x := range runningContainers(p) {
+		names = append(names, x.Name)
+	}
+	return fmt.Errorf("pod %s.%s has no container %q; it has %s", pod, namespace, container, strings.Join(names, ", "))
 }
 
 // executor prefers WebSocket, which passes proxies; older servers have SPDY only.

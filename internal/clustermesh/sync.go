@@ -4,46 +4,25 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/meshctl/meshctl/internal/controlplane"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
 )
 
-// syncStatus is an element of /debug/syncz. Istio's control plane gives the nonces
-// that were sent and acknowledged; meshctl's own gives its sessions, too.
-type syncStatus struct {
-	xdsserve.Session
-
-	ClusterID    string `json:"cluster_id"`
-	Proxy        string `json:"proxy"` // pod.namespace
-	ProxyType    string `json:"proxy_type"`
-	IstioVersion string `json:"istio_version"`
-	ProxyVersion string `json:"proxy_version"`
-
-	ClusterSent          string `json:"cluster_sent"`
-	ClusterAcked         string `json:"cluster_acked"`
-	ListenerSent         string `json:"listener_sent"`
-	ListenerAcked        string `json:"listener_acked"`
-	RouteSent            string `json:"route_sent"`
-	RouteAcked           string `json:"route_acked"`
-	EndpointSent         string `json:"endpoint_sent"`
-	EndpointAcked        string `json:"endpoint_acked"`
-	ExtensionConfigSent  string `json:"extensionconfig_sent"`
-	ExtensionConfigAcked string `json:"extensionconfig_acked"`
-}
-
-// ParseSync reads /debug/syncz of any control plane.
+// ParseSync reads /debug/syncz of any control plane: Istio's gives the nonces that were
+// sent and acknowledged; meshctl's own gives its sessions, too.
 func ParseSync(body []byte) ([]xdsserve.Session, error) {
-	var all []syncStatus
+	var all []controlplane.SyncStatus
 	if err := json.Unmarshal(body, &all); err != nil {
 		return nil, fmt.Errorf("read /debug/syncz: %w", err)
 	}
 	out := make([]xdsserve.Session, 0, len(all))
 	for _, s := range all {
-		out = append(out, s.session())
+		out = append(out, sessionOf(&s))
 	}
 	return out, nil
 }
 
-func (s *syncStatus) session() xdsserve.Session {
+func sessionOf(s *controlplane.SyncStatus) xdsserve.Session {
 	x := s.Session
 	if x.Node == "" {
 		x.Node = s.ProxyType + "~~" + s.Proxy + "~"

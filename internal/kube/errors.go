@@ -131,7 +131,7 @@ func explainAnswer(err error, cluster, doing string) error {
 			Kind: Unauthorized, Message: fmt.Sprintf("%s does not accept who you are", cluster), Cause: err,
 			Steps: []string{"log in again: the token or certificate in kubeconfig may have expired", "kubectl auth whoami"},
 		}
-	case apierrors.IsForbidden(err):
+	case apierrors.IsForbidden(err), denial.MatchString(err.Error()):
 		return forbidden(err, doing)
 	case apierrors.IsTooManyRequests(err):
 		return &Error{Kind: Throttled, Message: fmt.Sprintf("%s has too much to do", cluster), Cause: err, Steps: []string{"try again in a moment"}}

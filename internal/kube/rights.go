@@ -41,13 +41,13 @@ var denial = regexp.MustCompile(`User "([^"]*)" cannot ([a-z]+) resource "([^"]*
 // forbidden names the missing right.
 func forbidden(err error, doing string) error {
 	e := &Error{Kind: Forbidden, Message: "you may not " + doing, Cause: err}
-	status := apierrors.APIStatus(nil)
-	if !errors.As(err, &status) {
-		return e
+	text := err.Error() // a connection that was refused has no other form
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
+		text = status.Status().Message
 	}
-	m := denial.FindStringSubmatch(status.Status().Message)
+	m := denial.FindStringSubmatch(text)
 	if m == nil {
-		e.Cause = errors.New(status.Status().Message)
+		e.Cause = errors.New(text)
 		return e
 	}
 	r := Right{User: m[1], Verb: m[2], Resource: m[3], Group: m[4], Namespace: m[5]}

@@ -156,26 +156,28 @@ func (o *Options) live(ctx context.Context, w *whatif.World, p whatif.Pod, d *in
 	if err != nil {
 		return nil //nolint:nilerr // pods came from files: there is no proxy to ask
 	}
-	sessions, err := m.API.Sessions(ctx)
-	if err != nil {
-		return err
+	sessions, err := m.Sessions(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	for _, s := range sessions {
-		if parts := strings.Split(s.Node, "~"); len(parts) != 4 || parts[2] != p.String() {
-			continue
-		}
-		state, bad := "in sync", false
-		for _, t := range s.Types {
-			switch {
-			case t.Refusal != nil:
-				state, bad = "refused "+strings.ToUpper(t.Short)+": "+t.Refusal.Text, true
-			case t.Stale && !bad:
-				state, bad = "not yet acknowledged: "+strings.ToUpper(t.Short), true
-			}
-		}
-		d.Facts = append(d.Facts, inspect.Fact{Name: "proxy", Value: "version " + cmp.Or(s.Version, "unknown") + ", " + state, Bad: bad})
+	if err != nil {
+		d.Facts = append(d.Facts, inspect.Fact{Name: "proxy", Value: "not known: " + err.Error(), Bad: true})
 		return nil
 	}
-	d.Facts = append(d.Facts, inspect.Fact{Name: "proxy", Value: "not connected to the control plane", Bad: true})
+	s := sessions[p.String()]
+	if s == nil {
+		d.Facts = append(d.Facts, inspect.Fact{Name: "proxy", Value: "not connected to the control plane", Bad: true})
+		return nil
+	}
+	state, bad := "in sync", false
+	for _, t := range s.Types {
+		switch {
+		case t.Refusal != nil:
+			state, bad = "refused "+strings.ToUpper(t.Short)+": "+t.Refusal.Text, true
+		case t.Stale && !bad:
+			state, bad = "not yet acknowledged: "+strings.ToUpper(t.Short), true
+		}
+	}
+	d.Facts = append(d.Facts, inspect.Fact{Name: "proxy", Value: "version " + cmp.Or(s.Version, "unknown") + ", " + state, Bad: bad})
 	return nil
 }

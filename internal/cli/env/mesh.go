@@ -43,14 +43,10 @@ type API interface {
 	Objects(ctx context.Context, group, kind, namespace, name string) ([]meshapi.Object, error)
 	// Instances are the processes of the control plane, each with its proxies.
 	Instances(ctx context.Context) ([]meshapi.Instance, error)
-	// Sessions are the connected proxies of all of them.
-	Sessions(ctx context.Context) ([]xdsserve.Session, error)
 	// Diagnostics are what the control plane has found.
 	Diagnostics(ctx context.Context) ([]diag.Diagnostic, error)
 	// Page is a page of a process's monitoring port, such as /debug/syncz.
 	Page(ctx context.Context, i meshapi.Instance, path string) ([]byte, error)
-	// Info describes the control plane.
-	Info(ctx context.Context) (meshapi.Info, error)
 }
 
 // Mesh is a running mesh, wherever it runs.
@@ -144,6 +140,28 @@ func (e *Env) named(name string) (string, bool, error) {
 		e2 = e2.Because(errors.New("kubeconfig has " + strings.Join(kube.Names, ", ")))
 	}
 	return "", false, e2.Try("meshctl --context local …")
+}
+
+// Sessions are the proxies that are connected to the control plane, by pod: name.namespace.
+// Each of its processes has to answer.
+func (m *Mesh) Sessions(ctx context.Context) (map[string]*xdsserve.Session, error) {
+	all, err := m.API.Instances(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]*xdsserve.Session{}
+	for i := range all {
+		if all[i].Problem != nil { // who is connected to it is not known
+			return nil, fmt.Errorf("control plane %s does not answer: %w", all[i].Name, all[i].Problem)
+		}
+		for j := range all[i].Sessions {
+			s := &all[i].Sessions[j]
+			if parts := strings.Split(s.Node, "~"); len(parts) == 4 {
+				out[parts[2]] = s
+			}
+		}
+	}
+	return out, nil
 }
 
 // Where is how to call the mesh in a message.

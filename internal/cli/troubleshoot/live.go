@@ -1,7 +1,9 @@
 package troubleshoot
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +17,8 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/proxyconfig/dump"
 	"github.com/meshctl/meshctl/internal/inspect"
 	"github.com/meshctl/meshctl/internal/local/api"
+	"github.com/meshctl/meshctl/internal/local/client"
+	"github.com/meshctl/meshctl/internal/logline"
 	"github.com/meshctl/meshctl/internal/whatif"
 )
 
@@ -64,34 +68,33 @@ func add(d *inspect.Diagnosis, check string, state inspect.State, what string, n
 
 // sync: has every proxy on the way acknowledged what it was sent?
 func (o *Options) sync(ctx context.Context, m *env.Mesh, d *inspect.Diagnosis, pods []api.Pod) error {
-	sessions, err := m.API.Sessions(ctx)
-	if err != nil {
-		return err
-	}
 	const check = "proxies"
+	sessions, err := m.Sessions(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		add(d, check, inspect.Odd, "whether they are in sync is not known: "+err.Error())
+		return nil
+	}
 	for _, p := range pods {
 		if p.Proxy == "none" {
 			continue
 		}
-		name, found := p.Name+"."+p.Namespace, false
-		for _, s := range sessions {
-			if parts := strings.Split(s.Node, "~"); len(parts) != 4 || parts[2] != name {
-				continue
-			}
-			found = true
-			for _, t := range s.Types {
-				if t.Refusal != nil {
-					add(d, check, inspect.Failed, fmt.Sprintf("the proxy of %s refuses %s: %s", name, strings.ToUpper(t.Short), t.Refusal.Text), "meshctl proxy-status "+name)
-					return nil
-				}
-				if t.Stale {
-					add(d, check, inspect.Odd, fmt.Sprintf("the proxy of %s has not yet acknowledged %s", name, strings.ToUpper(t.Short)))
-				}
-			}
-		}
-		if !found {
+		name := p.Name + "." + p.Namespace
+		s := sessions[name]
+		if s == nil {
 			add(d, check, inspect.Failed, "the proxy of "+name+" is not connected to the control plane: it has old configuration, or none", "meshctl logs "+name+" -c istio-proxy")
 			return nil
+		}
+		for _, t := range s.Types {
+			if t.Refusal != nil {
+				add(d, check, inspect.Failed, fmt.Sprintf("the proxy of %s refuses %s: %s", name, strings.ToUpper(t.Short), t.Refusal.Text), "meshctl proxy-status "+name)
+				return nil
+			}
+			if t.Stale {
+				add(d, check, inspect.Odd, fmt.Sprintf("the proxy of %s has not yet acknowledged %s", name, strings.ToUpper(t.Short)))
+			}
 		}
 	}
 	add(d, check, inspect.Passed, "connected, and in sync")
@@ -169,7 +172,7 @@ func (o *Options) probe(ctx context.Context, m *env.Mesh, d *inspect.Diagnosis, 
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if m.Cluster != nil {
-		o.byCurl(ctx, m, d, pods[0])
+		o.byCurl(ctx, m, d, pods)
 		return nil
 	}
 	l, err := o.Env.Local(ctx)
@@ -196,18 +199,20 @@ func (o *Options) probe(ctx context.Context, m *env.Mesh, d *inspect.Diagnosis, 
 	if err != nil {
 		return err
 	}
+	id := requestID()
+	req.Header.Set(idHeader, id)
 	for _, h := range o.Question.Headers {
 		if strings.EqualFold(h.Name, "host") {
 			req.Host = h.Value
 		}
 		req.Header.Add(h.Name, h.Value)
 	}
-	client := &http.Client{
+	asker := &http.Client{
 		Transport:     &http.Transport{DialContext: dialer.Dial, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	start := o.Env.Now()
-	resp, err := client.Do(req)
+	resp, err := asker.Do(req)
 	if err != nil {
 		add(d, check, inspect.Failed, "the request from "+pods[0].Name+" gets no answer: "+err.Error(), "meshctl logs "+pods[0].Name+" -c istio-proxy")
 		return nil
@@ -216,8 +221,51 @@ func (o *Options) probe(ctx context.Context, m *env.Mesh, d *inspect.Diagnosis, 
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) // what came of it is shown
 	took := o.Env.Now().Sub(start).Round(time.Millisecond)
 	answered(d, resp.StatusCode, resp.Header.Get("x-envoy-upstream-service-time") != "", strings.TrimSpace(string(body)), took, pods[0])
+	o.explain(ctx, m, d, pods, id)
 	return nil
 }
+
+// idHeader is what proxies write into their logs of a request.
+const idHeader = "x-request-id"
+
+func requestID() string { return rand.Text() }
+
+// explain puts what the access logs of the proxies tell of a probe that failed in the
+// place of a guess; nothing, when they log nothing.
+func (o *Options) explain(ctx context.Context, m *env.Mesh, d *inspect.Diagnosis, pods []api.Pod, id string) {
+	last := &d.Checks[len(d.Checks)-1]
+	if last.State != inspect.Failed {
+		return
+	}
+	for _, p := range pods {
+		if p.Proxy == "none" {
+			continue
+		}
+		var log bytes.Buffer
+		if err := m.Logs(ctx, p.Namespace, p.Name, client.LogOptions{Container: proxyContainer, Lines: logLines}, &log); err != nil {
+			continue
+		}
+		entries, _, _ := logline.Read(&log) // what could be read counts
+		for _, e := range entries {
+			if e.RequestID != id || len(e.Flags) == 0 && (e.Details == "" || e.Details == "via_upstream") {
+				continue
+			}
+			e.Pod = p.Name + "." + p.Namespace
+			x := logline.Explain(e)
+			if len(x.Says) == 0 {
+				continue
+			}
+			last.What += "; its log says " + x.Says[0].Name + ": " + x.Says[0].What
+			last.Next, d.Cause = x.Next, last.What
+			return
+		}
+	}
+}
+
+const (
+	proxyContainer = "istio-proxy"
+	logLines       = 200 // of a log in which the probe is looked for
+)
 
 // answered says who answered the probe, and what it means.
 func answered(d *inspect.Diagnosis, code int, byProgram bool, body string, took time.Duration, from api.Pod) {
@@ -239,14 +287,17 @@ func answered(d *inspect.Diagnosis, code int, byProgram bool, body string, took 
 }
 
 // byCurl lets the caller's own image send the request, if it can.
-func (o *Options) byCurl(ctx context.Context, m *env.Mesh, d *inspect.Diagnosis, from api.Pod) {
+func (o *Options) byCurl(ctx context.Context, m *env.Mesh, d *inspect.Diagnosis, pods []api.Pod) {
 	const check = "probe"
+	from := pods[0]
 	target := d.URL
 	if strings.HasPrefix(target, "tcp://") || strings.HasPrefix(target, "grpc://") {
 		add(d, check, inspect.Odd, "not sent: only requests of HTTP are sent from a pod of a cluster")
 		return
 	}
 	args := []string{"curl", "-sS", "-o", "/dev/null", "-m", strconv.Itoa(int(patience.Seconds()) - 1), "-X", d.Method, "-w", "%{http_code} %{time_total} %header{x-envoy-upstream-service-time}"}
+	id := requestID()
+	args = append(args, "-H", idHeader+": "+id)
 	for _, h := range o.Question.Headers {
 		args = append(args, "-H", h.Name+": "+h.Value)
 	}
@@ -263,4 +314,5 @@ func (o *Options) byCurl(ctx context.Context, m *env.Mesh, d *inspect.Diagnosis,
 	code, _ := strconv.Atoi(parts[0]) // curl prints a number
 	seconds, _ := strconv.ParseFloat(parts[1], 64)
 	answered(d, code, len(parts) > 2, "", time.Duration(seconds*float64(time.Second)).Round(time.Millisecond), from)
+	o.explain(ctx, m, d, pods, id)
 }
