@@ -85,8 +85,10 @@ func commands(e *env.Env) map[string][]*cobra.Command {
 
 // istioctlNames are commands that istioctl has under experimental, once more.
 func istioctlNames(e *env.Env) []*cobra.Command {
-	injector := injectcmd.NewStatus(e, nil)
-	injector.Use = "injector"
+	list := injectcmd.NewStatus(e, nil)
+	list.Use, list.Example = "list", "  meshctl x injector list"
+	injector := &cobra.Command{Use: "injector", Short: "List namespaces with their revision, and pods that a restart would change"}
+	injector.AddCommand(list)
 	return []*cobra.Command{
 		authz.NewCmd(e), describe.NewCmd(e, nil), checkinject.NewCmd(e, nil), check.NewPrecheckCmd(e, nil), proxystatus.NewCmd(e, nil), version.NewCmd(e, nil), injector,
 		wait.NewCmd(e, nil), workload.NewCmd(e),

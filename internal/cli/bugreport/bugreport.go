@@ -4,6 +4,7 @@
 package bugreport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -141,11 +142,21 @@ func (g *gatherer) problems() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out []string
+	missing := map[string][]string{} // resources, by where they may not be read
 	for _, p := range g.failed {
 		line := p.what + ": " + strings.ReplaceAll(p.err.Error(), "\n", " ")
 		var k *kube.Error
 		if errors.As(p.err, &k) && k.Missing != nil {
-			line = "for want of a right: kubectl auth can-i " + k.Missing.String()
+			r := k.Missing
+			where := cmp.Or(r.Namespace, "the whole cluster")
+			name := r.Resource
+			if r.Group != "" {
+				name += "." + r.Group
+			}
+			if key := r.Verb + " in " + where; !slices.Contains(missing[key], name) {
+				missing[key] = append(missing[key], name)
+			}
+			continue
 		}
 		if errors.Is(p.err, context.DeadlineExceeded) {
 			line = p.what + ": not had in time"
@@ -153,6 +164,11 @@ func (g *gatherer) problems() []string {
 		if !slices.Contains(out, line) {
 			out = append(out, line)
 		}
+	}
+	for key, names := range missing {
+		verb, where, _ := strings.Cut(key, " in ")
+		slices.Sort(names)
+		out = append(out, fmt.Sprintf("for want of the right to %s in %s: %s", verb, where, strings.Join(names, ", ")))
 	}
 	slices.Sort(out)
 	return out

@@ -17,6 +17,7 @@ import (
 	"github.com/meshctl/meshctl/internal/compare"
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/effect"
+	"github.com/meshctl/meshctl/internal/kube"
 	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/whatif"
 )
@@ -106,8 +107,13 @@ type Object struct {
 func Run(ctx context.Context, o *Options) error {
 	r, err := o.report(ctx)
 	var known *exit.Error
+	var cluster *kube.Error
 	switch {
 	case err == nil:
+	case errors.As(err, &cluster):
+		e := exit.New(failed, "%s", cluster.Message)
+		e.Cause, e.Steps = cluster.Cause, cluster.Steps
+		return e
 	case !errors.As(err, &known):
 		return exit.New(failed, "%s", err.Error())
 	case known.Code == exit.Failure:

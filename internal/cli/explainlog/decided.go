@@ -20,6 +20,7 @@ func (it *Item) decide(ctx context.Context, w *whatif.World) {
 	if w == nil {
 		return
 	}
+	it.place(w)
 	for _, p := range it.Policies {
 		it.add(w.PolicyRule(p))
 	}
@@ -37,6 +38,25 @@ func (it *Item) decide(ctx context.Context, w *whatif.World) {
 		it.add(r)
 	}
 	it.add(target(w, e))
+}
+
+// place finds whose proxy wrote the line, so that the next steps can name it.
+func (it *Item) place(w *whatif.World) {
+	e := it.Entry
+	if e == nil || e.Pod != "" || !w.Running() {
+		return
+	}
+	at := e.Source()
+	if e.Inbound() {
+		at = e.Destination().Addr()
+	}
+	for _, p := range w.Pods() {
+		if p.Proxy != "none" && slices.Contains(p.Addresses, at) {
+			e.Pod = p.String()
+			it.Explanation = logline.Explain(*e)
+			return
+		}
+	}
 }
 
 func (it *Item) add(d *whatif.Decision) {

@@ -81,7 +81,10 @@ func (p printer) hop(h *whatif.Hop) {
 		p.io.Printf(" (%s)", share(float64(int(h.Share*100+0.5))/100))
 	}
 	p.io.Printf("\n")
-	for _, s := range h.Steps {
+	for i, s := range h.Steps {
+		if i > 0 && s.Name == h.Steps[i-1].Name && s.What == h.Steps[i-1].What && len(s.Near) == 0 {
+			continue // the same for each endpoint
+		}
 		p.io.Printf("  %-15s %s\n", s.Name, s.What)
 		indent := strings.Repeat(" ", 18)
 		if s.Decided != nil {

@@ -56,46 +56,43 @@ func (o *options) check() error {
 	return nil
 }
 
-func newSet(e *env.Env) *cobra.Command {
-	o := &options{env: e}
+// command is set or generate: both name a tag and what it stands for.
+func (o *options) command(verb, short string, run func(context.Context) error) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "set TAG --revision REVISION", Short: "Make a tag, or move it to another revision", Args: env.Args(1, 1),
+		Use: verb + " TAG --revision REVISION", Short: short, Args: env.Args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.name = args[0]
 			if err := o.check(); err != nil {
 				return err
 			}
-			return o.set(cmd.Context())
+			return run(cmd.Context())
 		},
 	}
 	o.add(cmd)
+	return cmd
+}
+
+func newSet(e *env.Env) *cobra.Command {
+	o := &options{env: e}
+	cmd := o.command("set", "Make a tag, or move it to another revision", o.set)
 	cmd.Flags().BoolVar(&o.overwrite, "overwrite", false, "move a tag that exists")
 	return cmd
 }
 
 func newGenerate(e *env.Env) *cobra.Command {
 	o := &options{env: e}
-	cmd := &cobra.Command{
-		Use: "generate TAG --revision REVISION", Short: "Print what a tag is made of", Args: env.Args(1, 1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			o.name = args[0]
-			if err := o.check(); err != nil {
-				return err
-			}
-			objects, err := o.objects(nil)
-			if err != nil {
-				return err
-			}
-			text, err := install.Manifest(objects)
-			if err != nil {
-				return err
-			}
-			_, err = e.IO.Out.Write(text)
+	return o.command("generate", "Print what a tag is made of", func(context.Context) error {
+		objects, err := o.objects(nil)
+		if err != nil {
 			return err
-		},
-	}
-	o.add(cmd)
-	return cmd
+		}
+		text, err := install.Manifest(objects)
+		if err != nil {
+			return err
+		}
+		_, err = e.IO.Out.Write(text)
+		return err
+	})
 }
 
 func (o *options) objects(values map[string]any) ([]install.Object, error) {
