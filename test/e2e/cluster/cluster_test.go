@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -97,8 +98,7 @@ func (c *cluster) tryWithin(t *testing.T, limit time.Duration, program string, a
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, program), args...)
-	cmd.Env = append(os.Environ(), "NO_COLOR=1", "KUBECONFIG="+filepath.Join("/tmp", c.name, "kubeconfig"), "MESHCTL_CONTEXT="+c.name)
+	cmd := c.command(ctx, program, args...)
 	var out, talk bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &talk
 	if err := cmd.Run(); err != nil {
@@ -115,6 +115,27 @@ func (c *cluster) run(t *testing.T, program string, args ...string) string {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// code runs a program and returns all that it printed, and its exit code.
+func (c *cluster) code(t *testing.T, program string, args ...string) (string, int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := c.command(ctx, program, args...)
+	out, err := cmd.CombinedOutput()
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) {
+		t.Fatalf("%s %v: %v", program, args, err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// command is a program of MESH_BIN that is led to the cluster.
+func (c *cluster) command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, program), args...)
+	cmd.Env = append(os.Environ(), "NO_COLOR=1", "KUBECONFIG="+filepath.Join("/tmp", c.name, "kubeconfig"), "MESHCTL_CONTEXT="+c.name)
+	return cmd
 }
 
 // meshctl runs it against the cluster.
