@@ -162,7 +162,10 @@ func TestRemoteClusterByASecret(t *testing.T) {
 	})
 
 	c.apply(t, remoteSecret("east", "east", "broken: ["))
-	r.until(t, "the refusal of a broken edit", func() bool { _, text := r.get(t, "/debug/diagnosticz"); return strings.Contains(text, "is not a kubeconfig") })
+	r.until(t, "the refusal of a broken edit", func() bool {
+		_, text := r.get(t, "/debug/diagnosticz")
+		return strings.Contains(text, "is not a kubeconfig")
+	})
 	if !r.served(t, "10.20.0.2") {
 		t.Error("a broken edit took the cluster out")
 	}

@@ -100,6 +100,7 @@ type Mesh struct {
 	Telemetry        collection.Collection[*mesh.TelemetryConfig]
 	Certificates     collection.Collection[*mesh.Certificate]
 	Names            collection.Collection[*Name]
+	Networks         collection.Collection[*Networks]
 	Findings         collection.Collection[*Finding]
 	// GatewayStatuses are those that objects of the Gateway API, and Ingresses, should have.
 	GatewayStatuses collection.Collection[*gatewayapi.Status]
@@ -125,6 +126,7 @@ func New(g *collection.Graph, s Settings, in *Inputs) *Mesh {
 	m.clusters = clustersOf(g, s, in)
 	certificates(g, m, in)
 	api := newGatewayAPI(g, m, in)
+	networks(g, m, in)
 	workloads(g, m, in)
 	services(g, m, in, api)
 	endpoints(g, m, in)

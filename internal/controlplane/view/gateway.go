@@ -21,6 +21,7 @@ type gatewayPlan struct {
 	gateways     []string // keys
 	routes       []string // keys of virtual services
 	destinations map[string]upstream
+	passed       []upstream // by a server with AUTO_PASSTHROUGH
 	clusters     []*clusterRequest
 	loads        []*loadRequest
 	keys         []string
@@ -56,7 +57,9 @@ func (v *View) gatewayPlans() {
 		}
 		p := &gatewayPlan{class: class, destinations: map[string]upstream{}}
 		names := map[string]bool{}
+		var servers []mesh.GatewayServer
 		for _, g := range v.gatewaysOf(c, class) {
+			servers = append(servers, serversOf(g, nil, class)...)
 			p.gateways = append(p.gateways, g.CollectionKey())
 			names[mesh.GatewayName(g)] = true
 		}
@@ -66,6 +69,7 @@ func (v *View) gatewayPlans() {
 				p.addDestinations(h, services, rules)
 			}
 		}
+		p.addPassed(servers, services, rules)
 		p.keys = append(p.keys, gatewayKey(class.Key), staticKey(class.Dialect, class.Type))
 		slices.Sort(p.keys)
 		p.keys = slices.Compact(p.keys)
@@ -92,6 +96,24 @@ func (p *gatewayPlan) addDestinations(h *routeHead, services *serviceTable, rule
 			load := newLoadRequest(p.class.Dialect, u, s, p.class.place(), p.class.Labels)
 			p.loads, p.keys = append(p.loads, load), append(p.keys, load.id)
 		}
+	}
+}
+
+// addPassed adds the services that servers pass connections on to by server name.
+func (p *gatewayPlan) addPassed(servers []mesh.GatewayServer, services *serviceTable, rules *ruleTable) {
+	client := mesh.Client{Namespace: p.class.Namespace, Labels: p.class.Labels}
+	for _, s := range services.services {
+		if s.External || s.Resolution != mesh.ResolveStatic || !s.ExportTo.To(p.class.Namespace) ||
+			!slices.ContainsFunc(servers, func(gs mesh.GatewayServer) bool { return xdsgen.PassesBySNI(gs, s.Host, s.Namespace) }) {
+			continue
+		}
+		found, _ := rules.find(s.Host, client, s.Namespace)
+		u := upstream{service: s.CollectionKey(), rules: found}
+		cluster := newClusterRequest(p.class.Dialect, u, caller{gateway: true, noCapture: true, sni: true})
+		load := newLoadRequest(p.class.Dialect, u, s, p.class.place(), p.class.Labels).bySNI()
+		p.passed = append(p.passed, u)
+		p.clusters, p.loads = append(p.clusters, cluster), append(p.loads, load)
+		p.keys = append(p.keys, cluster.id, load.id)
 	}
 }
 
@@ -146,6 +168,11 @@ func (v *View) gatewayInput(c *collection.Ctx, p *gatewayPlan, common xdsgen.Com
 		Tokens:       v.m.Tokens(c, common.Mesh.GetRootNamespace(), t),
 	}
 	in.Telemetry, _ = mesh.EffectiveTelemetry(collection.FetchAll(c, v.m.Telemetry), common.Mesh, t)
+	for _, u := range p.passed {
+		if r, ok := v.resolve(c, u); ok {
+			in.Passed = append(in.Passed, xdsgen.Destination{Service: r.service, Policy: r.policy})
+		}
+	}
 	services := v.inFront(c, p.class)
 	for _, k := range p.gateways {
 		if g, ok := collection.Fetch(c, v.m.Gateways, k); ok {

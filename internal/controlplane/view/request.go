@@ -34,10 +34,14 @@ type caller struct {
 	gateway bool
 	// noCapture: it does not know the address that was called; no gateway does.
 	noCapture bool
+	// sni: the client is a network's gateway that passes connections on.
+	sni bool
 }
 
 func (c caller) key() string {
 	switch {
+	case c.sni:
+		return "|sni"
 	case c.gateway:
 		return "|gateway"
 	case c.noCapture:
@@ -62,6 +66,14 @@ type loadRequest struct {
 	// Where the client is, empty when it cannot matter.
 	at     place
 	labels map[string]string
+	sni    bool // as in clusterRequest
+}
+
+// bySNI makes it a request of a network's gateway.
+func (r *loadRequest) bySNI() *loadRequest {
+	s := *r
+	s.id, s.sni = s.id+"|sni", true
+	return &s
 }
 
 // place is where a client is.
@@ -84,6 +96,7 @@ func newLoadRequest(d mesh.Dialect, u upstream, s *mesh.Service, at place, label
 	if len(u.rules) > 0 || s.TrafficDistribution != "" {
 		r.at, r.labels = at, labels
 	}
+	r.at.network = at.network
 	if s.ClusterLocal {
 		r.at.cluster = at.cluster
 	}

@@ -57,6 +57,7 @@ func (v *View) clusterBundles(requests collection.Collection[*clusterRequest]) c
 		b.blame(up.policy.Origin(), up.service.Origin)
 		in := xdsgen.ClusterInput{
 			Common: common, Service: up.service, Policy: up.policy, Credentials: r.credentials, NoCapture: r.caller.noCapture, Gateway: r.caller.gateway,
+			SNI: r.caller.sni,
 		}
 		if ids, ok := collection.Fetch(c, v.m.Identities, up.service.CollectionKey()); ok {
 			in.ServiceAccounts = ids.IDs
@@ -93,21 +94,27 @@ func (v *View) loadBundles(requests collection.Collection[*loadRequest]) collect
 		}
 		set, _ := collection.Fetch(c, v.m.Endpoints, up.service.CollectionKey())
 		modes := v.inboundModes(c, up.service)
+		networks, _ := collection.Fetch(c, v.m.Networks, "all")
 		b := &Bundle{Key: r.id}
 		b.blame(up.service.Origin, up.policy.Origin())
 		eachCluster(up, func(p mesh.Port, subset string) {
 			in := xdsgen.EndpointsInput{
 				Common: common, Service: up.service, Port: p, Subset: subset, Policy: up.policy,
 				Endpoints: set.Port(p.Number), AutoMTLS: autoMTLS(common.Mesh, up.service, modes, p),
+				ClientNetwork: r.at.network, SNI: r.sni,
+			}
+			if networks != nil {
+				in.Gateways = networks.Gateways
 			}
 			if up.service.ClusterLocal {
 				in.Endpoints = mesh.InCluster(in.Endpoints, r.at.cluster)
 			}
 			if xdsgen.LocalityMatters(in) {
 				in.Client, in.ClientLabels = r.at.locality, r.labels
-				in.ClientCluster, in.ClientNetwork = r.at.cluster, r.at.network
+				in.ClientCluster = r.at.cluster
 			}
-			b.add(xdsgen.ClusterName(p.Number, subset, up.service.Host), xdsgen.LoadAssignment(in))
+			a := xdsgen.LoadAssignment(in)
+			b.add(a.ClusterName, a)
 		})
 		return b, true
 	})

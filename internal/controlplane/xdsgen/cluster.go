@@ -25,6 +25,9 @@ func OutboundCluster(in ClusterInput) (*clusterv3.Cluster, []diag.Diagnostic) {
 		b.source.origin = s.Origin
 	}
 	name := ClusterName(in.Port.Number, in.Subset, in.Service.Host)
+	if in.SNI {
+		name = SNIClusterName(in.Port.Number, in.Subset, in.Service.Host)
+	}
 	c := &clusterv3.Cluster{
 		Name: name, AltStatName: statName(name),
 		ConnectTimeout: connectTimeout(in.Mesh), CircuitBreakers: openBreakers(),
@@ -35,9 +38,11 @@ func OutboundCluster(in ClusterInput) (*clusterv3.Cluster, []diag.Diagnostic) {
 	b.loadBalancer(c)
 	b.connectionPool(c)
 	b.outlier(c)
-	b.protocol(c)
-	b.transport(c)
-	b.unsupportedFields()
+	if !in.SNI { // the client has encrypted what comes, and nothing is understood of it
+		b.protocol(c)
+		b.transport(c)
+		b.unsupportedFields()
+	}
 	if err := c.Validate(); err != nil { // it would make a proxy refuse the cluster
 		b.refuse = true
 		b.add(codeBadValue, b.source, "spec.trafficPolicy", "connections to "+b.Service.Host+" are refused", "correct it", "%v", err)

@@ -15,9 +15,12 @@ import (
 // LoadAssignment gives the endpoints of a cluster, by locality.
 func LoadAssignment(in EndpointsInput) *endpointv3.ClusterLoadAssignment {
 	out := &endpointv3.ClusterLoadAssignment{ClusterName: ClusterName(in.Port.Number, in.Subset, in.Service.Host)}
+	if in.SNI {
+		out.ClusterName = SNIClusterName(in.Port.Number, in.Subset, in.Service.Host)
+	}
 	groups := map[mesh.Locality]*endpointv3.LocalityLbEndpoints{}
 	of := map[*endpointv3.LocalityLbEndpoints][]*mesh.Endpoint{}
-	for _, e := range selected(in) {
+	for _, e := range in.reached(selected(in)) {
 		g := groups[e.Locality]
 		if g == nil {
 			g = &endpointv3.LocalityLbEndpoints{Locality: localityOf(e.Locality)}
@@ -55,12 +58,17 @@ func selected(in EndpointsInput) []*mesh.Endpoint {
 		if e.Health == mesh.Unhealthy && !in.Service.PublishNotReady || !e.Selected(labels) {
 			continue
 		}
+		if in.SNI && (e.TLSMode != mesh.TLSModeIstio || in.ClientNetwork != "" && e.Network != "" && e.Network != in.ClientNetwork) {
+			continue
+		}
 		out = append(out, e)
 	}
 	slices.SortFunc(out, func(a, b *mesh.Endpoint) int {
 		return cmp.Or(strings.Compare(a.Address, b.Address), cmp.Compare(a.Port, b.Port), strings.Compare(a.Pod, b.Pod))
 	})
-	return slices.CompactFunc(out, func(a, b *mesh.Endpoint) bool { return a.Address == b.Address && a.Port == b.Port })
+	return slices.CompactFunc(out, func(a, b *mesh.Endpoint) bool {
+		return a.Address == b.Address && a.Port == b.Port && a.Network == b.Network
+	})
 }
 
 func localityOf(l mesh.Locality) *corev3.Locality {
@@ -101,7 +109,7 @@ func lbEndpoint(in EndpointsInput, e *mesh.Endpoint) *endpointv3.LbEndpoint {
 // endpointMetadata tells what the endpoint is, for metrics, and whether it takes mTLS.
 func endpointMetadata(in EndpointsInput, e *mesh.Endpoint) *corev3.Metadata {
 	m := map[string]*structpb.Struct{}
-	if in.AutoMTLS && e.TLSMode == mesh.TLSModeIstio {
+	if in.AutoMTLS && !in.SNI && e.TLSMode == mesh.TLSModeIstio {
 		m["envoy.transport_socket_match"] = object(map[string]any{tlsModeKey: mesh.TLSModeIstio})
 	}
 	if w := workloadOf(e); w != "" {

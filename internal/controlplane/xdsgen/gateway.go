@@ -247,8 +247,7 @@ func serverNames(hosts []mesh.HostPattern) []string {
 // passthrough leads TLS on by server name, without ending it.
 func (b *gatewayBuilder) passthrough(s mesh.GatewayServer) []*listenerv3.FilterChain {
 	if s.Server.GetTls().GetMode() == networking.ServerTLSSettings_AUTO_PASSTHROUGH {
-		b.add(codeUnsupported, gatewaySource(s), "spec.servers.tls.mode", "the server is not opened", "use PASSTHROUGH with a VirtualService", "TLS mode AUTO_PASSTHROUGH is not supported")
-		return nil
+		return b.bySNI(s)
 	}
 	var out []*listenerv3.FilterChain
 	for _, c := range b.tlsRoutes(s) {
@@ -260,6 +259,50 @@ func (b *gatewayBuilder) passthrough(s mesh.GatewayServer) []*listenerv3.FilterC
 		out = append(out, fc)
 	}
 	return out
+}
+
+// bySNI leads connections of sidecars in other networks on by the server names that
+// they use, one for each port and subset of a service, without ending TLS.
+func (b *gatewayBuilder) bySNI(s mesh.GatewayServer) []*listenerv3.FilterChain {
+	var out []*listenerv3.FilterChain
+	for _, d := range b.Passed {
+		if len(intersect(d.Service.Host, s.Hosts, d.Service.Namespace)) == 0 {
+			continue
+		}
+		for _, p := range d.Service.Ports {
+			if p.Protocol == mesh.ProtocolUDP {
+				continue
+			}
+			subsets := []string{""}
+			if d.Policy != nil {
+				for _, sub := range d.Policy.Subsets {
+					subsets = append(subsets, sub.Name)
+				}
+			}
+			for _, subset := range subsets {
+				name := SNIClusterName(p.Number, subset, d.Service.Host)
+				chain := tcpChain{Common: b.Common, side: gatewaySide, telemetry: b.Telemetry, findings: &b.findings}
+				out = append(out, &listenerv3.FilterChain{
+					FilterChainMatch: &listenerv3.FilterChainMatch{
+						TransportProtocol: tlsTransport, ServerNames: []string{name}, ApplicationProtocols: meshProtocols(),
+					},
+					Filters: chain.to(name).filters(),
+				})
+			}
+		}
+	}
+	return out
+}
+
+// meshProtocols are those that sidecars offer each other in TLS.
+func meshProtocols() []string {
+	return []string{peerExchange, "istio", "istio-http/1.0", "istio-http/1.1", "istio-h2"}
+}
+
+// PassesBySNI reports whether a server passes connections of other networks on to a host
+// of a namespace.
+func PassesBySNI(s mesh.GatewayServer, host, namespace string) bool {
+	return s.Protocol.IsTLS() && s.Server.GetTls().GetMode() == networking.ServerTLSSettings_AUTO_PASSTHROUGH && len(intersect(host, s.Hosts, namespace)) > 0
 }
 
 // tlsRoutes are the routes by name of a server, with the names that it serves.

@@ -68,6 +68,8 @@ type ClusterInput struct {
 	// Gateway: the client is one. What its own clients speak says nothing of what the
 	// endpoints do.
 	Gateway bool
+	// SNI: the cluster is that of a network's gateway, which passes TLS on by server name.
+	SNI bool
 }
 
 // StaticInput is what the clusters without a service depend on.
@@ -91,7 +93,12 @@ type EndpointsInput struct {
 	Client        mesh.Locality
 	ClientLabels  map[string]string
 	ClientCluster string
+	// ClientNetwork always counts: endpoints of other networks are reached by Gateways.
 	ClientNetwork string
+	Gateways      mesh.NetworkGateways
+	// SNI: these are the endpoints behind a gateway of the network itself
+	// (AUTO_PASSTHROUGH): those of its own network that take mutual TLS.
+	SNI bool
 }
 
 // RouteHost is one host of a route configuration.
@@ -205,6 +212,8 @@ type GatewayInput struct {
 	Authz           mesh.AuthzPolicies
 	Tokens          []mesh.TokenRule
 	Telemetry       mesh.Telemetry
+	// Passed are the services that a server with AUTO_PASSTHROUGH may lead to.
+	Passed []Destination
 }
 
 // SecretInput is a certificate under the name by which a proxy asks for it.

@@ -45,6 +45,10 @@ func sniName(port uint32, subset, host string) string {
 	return "outbound_." + decimal(port) + "_." + subset + "_." + host
 }
 
+// SNIClusterName is the name of the cluster, and the server name, by which a network's
+// gateway passes connections to a service on: outbound_.port_.subset_.host.
+func SNIClusterName(port uint32, subset, host string) string { return sniName(port, subset, host) }
+
 // listenerName is bind_port.
 func listenerName(bind string, port uint32) string { return bind + "_" + decimal(port) }
 

@@ -89,22 +89,31 @@ func (s *Scenario) upstreams(b *Bundle, d mesh.Dialect, gateway bool) {
 				}
 			}
 			for _, sub := range subsets {
-				c, found := xdsgen.OutboundCluster(xdsgen.ClusterInput{
-					Common: s.common(d), Service: &svc.Service, Port: p, Subset: sub, Policy: policy, ServiceAccounts: set.ServiceAccounts(),
-					AutoMTLS: true, Credentials: gateway, Endpoints: set.Port(p.Number), NoCapture: gateway, Gateway: gateway,
-				})
-				b.Findings = append(b.Findings, found...)
-				b.Clusters = append(b.Clusters, c)
-				if c.GetType() == clusterv3.Cluster_EDS {
-					b.Endpoints = append(b.Endpoints, xdsgen.LoadAssignment(xdsgen.EndpointsInput{
-						Common: s.common(d), Service: &svc.Service, Port: p, Subset: sub, Policy: policy, Endpoints: set.Port(p.Number), AutoMTLS: true,
-						Client: mesh.Locality{Region: "r1", Zone: "z1"}, ClientLabels: s.Workload.Labels,
-					}))
+				ways := []bool{false}
+				if gateway && passed(&svc.Service) {
+					ways = append(ways, true)
+				}
+				for _, sni := range ways {
+					c, found := xdsgen.OutboundCluster(xdsgen.ClusterInput{
+						Common: s.common(d), Service: &svc.Service, Port: p, Subset: sub, Policy: policy, ServiceAccounts: set.ServiceAccounts(),
+						AutoMTLS: true, Credentials: gateway, Endpoints: set.Port(p.Number), NoCapture: gateway, Gateway: gateway, SNI: sni,
+					})
+					b.Findings = append(b.Findings, found...)
+					b.Clusters = append(b.Clusters, c)
+					if c.GetType() == clusterv3.Cluster_EDS {
+						b.Endpoints = append(b.Endpoints, xdsgen.LoadAssignment(xdsgen.EndpointsInput{
+							Common: s.common(d), Service: &svc.Service, Port: p, Subset: sub, Policy: policy, Endpoints: set.Port(p.Number), AutoMTLS: true,
+							Client: mesh.Locality{Region: "r1", Zone: "z1"}, ClientLabels: s.Workload.Labels, SNI: sni,
+						}))
+					}
 				}
 			}
 		}
 	}
 }
+
+// passed: a gateway may pass connections of other networks on to the service.
+func passed(s *mesh.Service) bool { return s.Resolution == mesh.ResolveStatic && !s.External }
 
 // OutboundInput is the input of the outbound listeners.
 func (s *Scenario) OutboundInput(d mesh.Dialect) xdsgen.OutboundInput {
@@ -199,6 +208,11 @@ func (s *Scenario) SidecarBundle(d mesh.Dialect) *Bundle {
 func (s *Scenario) GatewayInput(d mesh.Dialect) xdsgen.GatewayInput {
 	in := xdsgen.GatewayInput{
 		Common: s.common(d), Node: s.node(mesh.Router), VirtualServices: s.VirtualServices, Destinations: s.destinations(), Authz: s.Authz, Tokens: s.Tokens, Telemetry: s.telemetry(),
+	}
+	for i := range s.Services {
+		if svc := &s.Services[i].Service; passed(svc) {
+			in.Passed = append(in.Passed, xdsgen.Destination{Service: svc, Policy: s.policy(svc.Host)})
+		}
 	}
 	for _, g := range s.Gateways {
 		for i, srv := range g.Spec.Servers {
