@@ -3,9 +3,11 @@ package interop
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
@@ -69,6 +71,28 @@ func (v variant) bundle(t *testing.T, d mesh.Dialect) *xdsgentest.Bundle {
 		return s.GatewayBundle(d)
 	}
 	return s.SidecarBundle(d)
+}
+
+// The gateways of the matrix are gateways between networks, too: both data planes are
+// shown a chain and a cluster for each service behind them.
+func TestGatewaysPassOnByName(t *testing.T) {
+	t.Parallel()
+	const name = "outbound_.9080_._.reviews.default.svc.cluster.local"
+	for _, d := range []mesh.Dialect{mesh.DialectEnvoy, mesh.DialectNative} {
+		b := variant{files: []string{"base", "virtualservices", "gateway"}, gateway: true}.bundle(t, d)
+		chains := 0
+		for _, m := range b.Listeners {
+			for _, c := range m.(*listenerv3.Listener).GetFilterChains() {
+				if slices.Contains(c.GetFilterChainMatch().GetServerNames(), name) {
+					chains++
+				}
+			}
+		}
+		named := func(m proto.Message) bool { return nameOf(m) == name }
+		if chains != 1 || !slices.ContainsFunc(b.Clusters, named) || !slices.ContainsFunc(b.Endpoints, named) {
+			t.Errorf("%s: %d chains for %s, or no cluster with endpoints", d, chains, name)
+		}
+	}
 }
 
 // nameOf is the name that a resource has on the wire.

@@ -90,7 +90,7 @@ func (s *Scenario) upstreams(b *Bundle, d mesh.Dialect, gateway bool) {
 			}
 			for _, sub := range subsets {
 				ways := []bool{false}
-				if gateway && passed(&svc.Service) {
+				if gateway && s.passes(&svc.Service) {
 					ways = append(ways, true)
 				}
 				for _, sni := range ways {
@@ -112,8 +112,20 @@ func (s *Scenario) upstreams(b *Bundle, d mesh.Dialect, gateway bool) {
 	}
 }
 
-// passed: a gateway may pass connections of other networks on to the service.
-func passed(s *mesh.Service) bool { return s.Resolution == mesh.ResolveStatic && !s.External }
+// passes: the gateway passes connections of other networks on to a service.
+func (s *Scenario) passes(svc *mesh.Service) bool {
+	if svc.Resolution != mesh.ResolveStatic || svc.External {
+		return false
+	}
+	for _, g := range s.Gateways {
+		for _, srv := range g.Spec.Servers {
+			if srv.GetTls().GetMode() == networking.ServerTLSSettings_AUTO_PASSTHROUGH {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // OutboundInput is the input of the outbound listeners.
 func (s *Scenario) OutboundInput(d mesh.Dialect) xdsgen.OutboundInput {
@@ -210,7 +222,7 @@ func (s *Scenario) GatewayInput(d mesh.Dialect) xdsgen.GatewayInput {
 		Common: s.common(d), Node: s.node(mesh.Router), VirtualServices: s.VirtualServices, Destinations: s.destinations(), Authz: s.Authz, Tokens: s.Tokens, Telemetry: s.telemetry(),
 	}
 	for i := range s.Services {
-		if svc := &s.Services[i].Service; passed(svc) {
+		if svc := &s.Services[i].Service; s.passes(svc) {
 			in.Passed = append(in.Passed, xdsgen.Destination{Service: svc, Policy: s.policy(svc.Host)})
 		}
 	}
