@@ -93,7 +93,11 @@ func (s *gatewayStatuses) Read(ctx context.Context) (map[resource.Key]status.Own
 	out := map[resource.Key]status.Owned{}
 	for _, info := range ownedKinds() {
 		for _, api := range s.apis(info) {
-			served, err := s.read(ctx, info, api, out)
+			served, err := eachObject(ctx, api, info.Plural, func(u *unstructured.Unstructured) {
+				if owned, ok := status.ReadOwned(info.Kind, string(u.GetUID()), statusOf(u)); ok {
+					out[resource.Key{Kind: info.Kind, Namespace: u.GetNamespace(), Name: u.GetName()}] = owned
+				}
+			})
 			if err != nil {
 				return nil, err
 			}
@@ -103,28 +107,6 @@ func (s *gatewayStatuses) Read(ctx context.Context) (map[resource.Key]status.Own
 		}
 	}
 	return out, nil
-}
-
-func (s *gatewayStatuses) read(ctx context.Context, info resource.KindInfo, api dynamic.NamespaceableResourceInterface, out map[resource.Key]status.Owned) (bool, error) {
-	page := metav1.ListOptions{Limit: statusPage}
-	for {
-		list, err := api.List(ctx, page)
-		if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-			return false, nil // not installed, or not to be read
-		}
-		if err != nil {
-			return false, fmt.Errorf("read statuses of %s: %w", info.Plural, err)
-		}
-		for i := range list.Items {
-			u := &list.Items[i]
-			if owned, ok := status.ReadOwned(info.Kind, string(u.GetUID()), statusOf(u)); ok {
-				out[resource.Key{Kind: info.Kind, Namespace: u.GetNamespace(), Name: u.GetName()}] = owned
-			}
-		}
-		if page.Continue = list.GetContinue(); page.Continue == "" {
-			return true, nil
-		}
-	}
 }
 
 func statusOf(u *unstructured.Unstructured) []byte {

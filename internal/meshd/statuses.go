@@ -26,7 +26,6 @@ const statusManager = "istiod-status"
 const (
 	statusEvery    = 2 * time.Second
 	statusPerRound = 20
-	statusPage     = 500
 )
 
 // statuses writes into Istio's resources what became of them. One replica runs it.
@@ -68,24 +67,12 @@ func (s *statuses) Read(ctx context.Context) (map[resource.Key]status.Status, er
 		if !info.IsIstio() {
 			continue
 		}
-		page := metav1.ListOptions{Limit: statusPage}
-		for {
-			list, err := s.api(info).List(ctx, page)
-			if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-				break // not installed, or not to be read
+		if _, err := eachObject(ctx, s.api(info), info.Plural, func(u *unstructured.Unstructured) {
+			if st, ok := readStatus(u); ok {
+				out[resource.Key{Kind: info.Kind, Namespace: u.GetNamespace(), Name: u.GetName()}] = st
 			}
-			if err != nil {
-				return nil, fmt.Errorf("read statuses of %s: %w", info.Plural, err)
-			}
-			for i := range list.Items {
-				u := &list.Items[i]
-				if st, ok := readStatus(u); ok {
-					out[resource.Key{Kind: info.Kind, Namespace: u.GetNamespace(), Name: u.GetName()}] = st
-				}
-			}
-			if page.Continue = list.GetContinue(); page.Continue == "" {
-				break
-			}
+		}); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
