@@ -44,31 +44,21 @@ const gets500 = "requests that the rule matches get 500"
 func (t *translator) http(r *gwv1.HTTPRoute) {
 	for i := range r.Spec.Rules {
 		rule := &r.Spec.Rules[i]
-		field := fmt.Sprintf("spec.rules[%d]", i)
+		a := t.action(i, rule.Name)
+		a.timeouts(rule)
+		var backends []filtered
+		for _, b := range rule.BackendRefs {
+			backends = append(backends, filtered{b.BackendRef, httpFilters(b.Filters)})
+		}
+		a.decide(httpFilters(rule.Filters), rule.SessionPersistence, backends)
 		matches := rule.Matches
 		if len(matches) == 0 {
 			matches = []gwv1.HTTPRouteMatch{{}}
 		}
-		action := &action{translator: t, field: field, out: &networking.HTTPRoute{Name: string(deref(rule.Name, ""))}}
-		action.httpFilters(rule.Filters)
-		action.timeouts(rule)
-		if rule.SessionPersistence != nil {
-			t.refuse(field+".sessionPersistence", codeIgnored, gwv1.RouteReasonUnsupportedValue, "requests of one client may go to any backend",
-				"remove it, or use consistentHash of a DestinationRule", "session persistence is not supported")
-		}
-		var backends []backend
-		for j, b := range rule.BackendRefs {
-			backends = append(backends, backend{b.BackendRef, action.backendHeaders(fmt.Sprintf("%s.backendRefs[%d]", field, j), httpFilterList(b.Filters))})
-		}
-		action.backends(backends)
 		for j, m := range matches {
-			at := field
-			if len(rule.Matches) > 0 {
-				at = fmt.Sprintf("%s.matches[%d]", field, j)
-			}
-			match, prefix, rank, ok := t.httpMatch(m, at)
-			if ok {
-				t.addRule(action, match, prefix, rank, at)
+			at := a.matchField(j, len(rule.Matches))
+			if match, prefix, rank, ok := t.httpMatch(m, at); ok {
+				t.addRule(a, match, prefix, rank, at)
 			}
 		}
 	}
@@ -174,6 +164,39 @@ type action struct {
 	refused bool
 }
 
+// action begins what happens to the requests of a rule.
+func (t *translator) action(i int, name *gwv1.SectionName) *action {
+	return &action{translator: t, field: fmt.Sprintf("spec.rules[%d]", i), out: &networking.HTTPRoute{Name: string(deref(name, ""))}}
+}
+
+// filtered is a backend with the filters for it.
+type filtered struct {
+	gwv1.BackendRef
+	filters []filter
+}
+
+// decide applies what a rule says beside its matches and times.
+func (a *action) decide(fs []filter, persistence *gwv1.SessionPersistence, backends []filtered) {
+	a.filters(fs)
+	if persistence != nil {
+		a.refuse(a.field+".sessionPersistence", codeIgnored, gwv1.RouteReasonUnsupportedValue, "requests of one client may go to any backend",
+			"remove it, or use consistentHash of a DestinationRule", "session persistence is not supported")
+	}
+	var all []backend
+	for j, b := range backends {
+		all = append(all, backend{b.BackendRef, a.backendHeaders(fmt.Sprintf("%s.backendRefs[%d]", a.field, j), b.filters)})
+	}
+	a.backends(all)
+}
+
+// matchField is the field of a match, of the rule itself where none is written.
+func (a *action) matchField(j, written int) string {
+	if written == 0 {
+		return a.field
+	}
+	return fmt.Sprintf("%s.matches[%d]", a.field, j)
+}
+
 // unsupported refuses the rule.
 func (a *action) unsupported(field, fix, format string, args ...any) {
 	a.refused = true
@@ -188,7 +211,7 @@ type filter struct {
 	http              *gwv1.HTTPRouteFilter // nil for gRPC
 }
 
-func httpFilterList(fs []gwv1.HTTPRouteFilter) []filter {
+func httpFilters(fs []gwv1.HTTPRouteFilter) []filter {
 	var out []filter
 	for i := range fs {
 		f := &fs[i]
@@ -196,8 +219,6 @@ func httpFilterList(fs []gwv1.HTTPRouteFilter) []filter {
 	}
 	return out
 }
-
-func (a *action) httpFilters(fs []gwv1.HTTPRouteFilter) { a.filters(httpFilterList(fs)) }
 
 func (a *action) filters(fs []filter) {
 	for i, f := range fs {
@@ -410,84 +431,4 @@ func (a *action) backends(bs []backend) {
 		a.out = &networking.HTTPRoute{Name: a.out.Name, DirectResponse: &networking.HTTPDirectResponse{Status: 500}}
 		a.unresolved, a.replacePrefix = 0, nil
 	}
-}
-
-// grpc makes the rules of a GRPCRoute.
-func (t *translator) grpc(r *gwv1.GRPCRoute) {
-	list := func(fs []gwv1.GRPCRouteFilter) []filter {
-		var out []filter
-		for _, f := range fs {
-			out = append(out, filter{kind: string(f.Type), request: f.RequestHeaderModifier, response: f.ResponseHeaderModifier, mirror: f.RequestMirror})
-		}
-		return out
-	}
-	for i := range r.Spec.Rules {
-		rule := &r.Spec.Rules[i]
-		field := fmt.Sprintf("spec.rules[%d]", i)
-		matches := rule.Matches
-		if len(matches) == 0 {
-			matches = []gwv1.GRPCRouteMatch{{}}
-		}
-		action := &action{translator: t, field: field, out: &networking.HTTPRoute{Name: string(deref(rule.Name, ""))}}
-		action.filters(list(rule.Filters))
-		if rule.SessionPersistence != nil {
-			t.refuse(field+".sessionPersistence", codeIgnored, gwv1.RouteReasonUnsupportedValue, "requests of one client may go to any backend",
-				"remove it, or use consistentHash of a DestinationRule", "session persistence is not supported")
-		}
-		var backends []backend
-		for j, b := range rule.BackendRefs {
-			backends = append(backends, backend{b.BackendRef, action.backendHeaders(fmt.Sprintf("%s.backendRefs[%d]", field, j), list(b.Filters))})
-		}
-		action.backends(backends)
-		for j, m := range matches {
-			at := field
-			if len(rule.Matches) > 0 {
-				at = fmt.Sprintf("%s.matches[%d]", field, j)
-			}
-			if match, rank, ok := t.grpcMatch(m, at); ok {
-				t.addRule(action, match, "", rank, at)
-			}
-		}
-	}
-}
-
-func (t *translator) grpcMatch(m gwv1.GRPCRouteMatch, at string) (out *networking.HTTPMatchRequest, rank Rank, ok bool) {
-	out, ok, rank = &networking.HTTPMatchRequest{}, true, Rank{GRPC: true}
-	out.Uri = &networking.StringMatch{MatchType: &networking.StringMatch_Prefix{Prefix: "/"}}
-	if mm := m.Method; mm != nil {
-		service, method := deref(mm.Service, ""), deref(mm.Method, "")
-		rank.PathLength, rank.MethodLength = len(service), len(method)
-		if deref(mm.Type, gwv1.GRPCMethodMatchExact) == gwv1.GRPCMethodMatchRegularExpression {
-			ok = t.regex(at+".method", cmp.Or(service, ".")) && t.regex(at+".method", cmp.Or(method, "."))
-			out.Uri = regex("/" + cmp.Or(service, "[^/]+") + "/" + cmp.Or(method, "[^/]+"))
-			rank.Path = pathRegex
-		} else {
-			rank.Path = pathExact
-			switch {
-			case service != "" && method != "":
-				out.Uri = exact("/" + service + "/" + method)
-			case service != "":
-				out.Uri = &networking.StringMatch{MatchType: &networking.StringMatch_Prefix{Prefix: "/" + service + "/"}}
-			case method != "":
-				out.Uri = regex("/[^/]+/" + regexp.QuoteMeta(method))
-			}
-		}
-	}
-	for i, h := range m.Headers {
-		name := strings.ToLower(string(h.Name))
-		if _, twice := out.Headers[name]; twice {
-			continue
-		}
-		if out.Headers == nil {
-			out.Headers = map[string]*networking.StringMatch{}
-		}
-		if deref(h.Type, gwv1.GRPCHeaderMatchExact) == gwv1.GRPCHeaderMatchRegularExpression {
-			ok = t.regex(fmt.Sprintf("%s.headers[%d]", at, i), h.Value) && ok
-			out.Headers[name] = regex(h.Value)
-		} else {
-			out.Headers[name] = exact(h.Value)
-		}
-	}
-	rank.Headers = len(out.Headers)
-	return out, rank, ok
 }
