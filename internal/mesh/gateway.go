@@ -29,6 +29,9 @@ type Listener struct {
 	// Unverified: a certificate that a client shows is taken as it is, and need not be
 	// one that can be verified. Authorization does not believe it.
 	Unverified bool
+	// ClientCertificate is the credential that the proxies show to backends that are called
+	// with BackendTLS; "" for none.
+	ClientCertificate string
 	// Elsewhere are hosts of other listeners of the port that end TLS: a request for one
 	// of them has come by a connection that was made to another (421).
 	Elsewhere []string
@@ -38,7 +41,7 @@ type Listener struct {
 
 func (l *Listener) equal(m *Listener) bool {
 	return l == m || l != nil && m != nil && l.Name == m.Name && l.Gateway == m.Gateway && l.Namespace == m.Namespace && l.Granted == m.Granted &&
-		l.Unverified == m.Unverified && l.Field == m.Field && slices.Equal(l.Elsewhere, m.Elsewhere)
+		l.Unverified == m.Unverified && l.ClientCertificate == m.ClientCertificate && l.Field == m.Field && slices.Equal(l.Elsewhere, m.Elsewhere)
 }
 
 // CollectionKey makes gateways usable in collections.
@@ -100,7 +103,8 @@ type GatewayServer struct {
 	Hosts []HostPattern
 	// Granted: its certificates may be of another namespace.
 	Granted bool
-	// Unverified and Elsewhere are those of Listener.
-	Unverified bool
-	Elsewhere  []string
+	// Unverified, ClientCertificate and Elsewhere are those of Listener.
+	Unverified        bool
+	ClientCertificate string
+	Elsewhere         []string
 }

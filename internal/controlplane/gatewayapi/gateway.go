@@ -25,6 +25,10 @@ type Gateway struct {
 	Service string
 	// Address is what is wrong with spec.addresses or spec.infrastructure.parametersRef.
 	Address *Problem
+	// Client is what is wrong with the certificate that the Gateway is to show to
+	// backends (spec.tls.backend).
+	Client *Problem
+	client string // its credential; "" for none
 	// Listeners are the Gateway's own, then those of its sets.
 	Listeners []*Listener
 	Sets      []*Set
@@ -52,7 +56,7 @@ func (g *Gateway) Equal(h *Gateway) bool {
 		return true
 	}
 	return g.Object.Equal(h.Object) && g.Namespace == h.Namespace && reflect.DeepEqual(g.Labels, h.Labels) && g.Service == h.Service &&
-		reflect.DeepEqual(g.Address, h.Address) && slices.EqualFunc(g.Listeners, h.Listeners, (*Listener).equal) &&
+		reflect.DeepEqual(g.Address, h.Address) && reflect.DeepEqual(g.Client, h.Client) && g.client == h.client && slices.EqualFunc(g.Listeners, h.Listeners, (*Listener).equal) &&
 		slices.EqualFunc(g.Sets, h.Sets, func(a, b *Set) bool { return a.Allowed == b.Allowed && a.Object.Equal(b.Object) })
 }
 
@@ -74,6 +78,7 @@ func NewGateway(o *resource.Object, w World) *Gateway {
 	g := &Gateway{Object: o, Namespace: o.Key.Namespace, Labels: map[string]string{mesh.LabelGatewayName: o.Key.Name}}
 	service := g.deployment(w, spec)
 	g.parameters(w, spec)
+	g.clientCertificate(w, spec)
 	for i, l := range spec.Spec.Listeners {
 		g.Listeners = append(g.Listeners, newListener(w, g, o, listenerSpec{
 			name: string(l.Name), field: fmt.Sprintf("spec.listeners[%d]", i), hostname: l.Hostname, port: l.Port, protocol: l.Protocol, tls: l.TLS, allowed: l.AllowedRoutes,
@@ -97,6 +102,25 @@ func NewGateway(o *resource.Object, w World) *Gateway {
 		}
 	}
 	return g
+}
+
+// clientCertificate finds what the Gateway shows to backends that a BackendTLSPolicy
+// wants to be called with TLS. One that is not good is not shown; the Gateway is
+// served all the same.
+func (g *Gateway) clientCertificate(w World, spec *gwv1.Gateway) {
+	if spec.Spec.TLS == nil || spec.Spec.TLS.Backend == nil || spec.Spec.TLS.Backend.ClientCertificateRef == nil {
+		return
+	}
+	to, problem := certificateOf(w, g.Object, *spec.Spec.TLS.Backend.ClientCertificateRef)
+	if problem == nil {
+		g.client = credential(to)
+		return
+	}
+	problem.Field, problem.Effect = "spec.tls.backend.clientCertificateRef", "backends see no certificate of the Gateway"
+	if problem.Reason == string(gwv1.ListenerReasonInvalidCertificateRef) {
+		problem.Reason = string(gwv1.GatewayReasonInvalidClientCertificateRef)
+	}
+	g.Client = problem
 }
 
 // parameters refuses a Gateway whose parameters are not there: it would run otherwise
@@ -240,8 +264,10 @@ func (g *Gateway) Mesh() []*mesh.Gateway {
 
 // Problems are what is refused of the Gateway and its sets, with the object.
 func (g *Gateway) Problems(visit func(o *resource.Object, p *Problem)) {
-	if g.Address != nil {
-		visit(g.Object, g.Address)
+	for _, p := range []*Problem{g.Address, g.Client} {
+		if p != nil {
+			visit(g.Object, p)
+		}
 	}
 	for _, l := range g.Listeners {
 		if l.Problem != nil {
@@ -288,6 +314,9 @@ func (g *Gateway) GatewayStatus(attached func(listener string) int, d *Deployed)
 		st.Conditions = append(st.Conditions, condition(gwv1.GatewayConditionAccepted, good > 0, gwv1.GatewayReasonListenersNotValid, fmt.Sprintf("%d of %d listeners are not valid", own-good, own), gen))
 	}
 	st.Conditions = append(st.Conditions, g.programmed(st, d, good))
+	if g.Client != nil || g.client != "" {
+		st.Conditions = append(st.Conditions, g.resolved())
+	}
 	if ports := g.unverified(); len(ports) > 0 {
 		st.Conditions = append(st.Conditions, condition(gwv1.GatewayConditionInsecureFrontendValidationMode, true, gwv1.GatewayReasonConfigurationChanged,
 			"clients are served without a valid certificate by "+strings.Join(ports, ", "), gen))
@@ -343,6 +372,20 @@ func (g *Gateway) programmed(st *gwv1.GatewayStatus, d *Deployed, good int) meta
 	default:
 		return condition(gwv1.GatewayConditionProgrammed, true, gwv1.GatewayReasonProgrammed, "proxies serve the Gateway", gen)
 	}
+}
+
+// resolved says whether references lead to something, of the Gateway and of its listeners.
+func (g *Gateway) resolved() metav1.Condition {
+	gen := g.Object.Meta.Generation
+	if g.Client != nil {
+		return condition(gwv1.GatewayConditionResolvedRefs, false, gwv1.GatewayConditionReason(g.Client.Reason), g.Client.Message, gen)
+	}
+	for _, l := range g.Listeners {
+		if l.object == g.Object && l.unresolved() {
+			return condition(gwv1.GatewayConditionResolvedRefs, false, gwv1.GatewayReasonListenersNotResolved, "listener "+l.Name+": "+l.Problem.Message, gen)
+		}
+	}
+	return condition(gwv1.GatewayConditionResolvedRefs, true, gwv1.GatewayReasonResolvedRefs, "every reference leads to something", gen)
 }
 
 // unverified are the names of listeners that serve clients whatever certificate they show.

@@ -108,6 +108,9 @@ func (w *world) print() string {
 			if g.Listener.Unverified {
 				b.WriteString(" unverified")
 			}
+			if g.Listener.ClientCertificate != "" {
+				fmt.Fprintf(&b, " shows %s", g.Listener.ClientCertificate)
+			}
 			if len(g.Listener.Elsewhere) > 0 {
 				fmt.Fprintf(&b, " elsewhere=%v", g.Listener.Elsewhere)
 			}

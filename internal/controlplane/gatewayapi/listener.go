@@ -192,26 +192,36 @@ func (l *Listener) terminate(w World, g *Gateway, s listenerSpec) {
 }
 
 func (l *Listener) certificate(w World, field string, ref gwv1.SecretObjectReference) {
-	group, kind := string(deref(ref.Group, "")), string(deref(ref.Kind, "Secret"))
-	to := target{"", "Secret", string(deref(ref.Namespace, gwv1.Namespace(l.object.Key.Namespace))), string(ref.Name)}
-	if group != "" || kind != "Secret" {
-		l.refuse(field, codeDangling, gwv1.ListenerReasonInvalidCertificateRef, "a certificate of kind "+kind+" is not known", "name a Secret")
-		return
-	}
-	if !granted(w, l.object, to) {
-		l.refuse(field, codeNotGranted, gwv1.ListenerReasonRefNotPermitted, notGranted(l.object, to), "add a ReferenceGrant there, or copy the Secret")
-		return
-	}
-	c := w.Certificate(to.namespace, to.name)
-	if c == nil {
-		l.refuse(field, codeDangling, gwv1.ListenerReasonInvalidCertificateRef, "Secret "+to.namespace+"/"+to.name+" does not exist, or has no certificate", "create the Secret (kubernetes.io/tls)")
-		return
-	}
-	if _, err := tls.X509KeyPair(c.Chain, c.Key); err != nil {
-		l.refuse(field, codeDangling, gwv1.ListenerReasonInvalidCertificateRef, "Secret "+to.namespace+"/"+to.name+" holds no usable certificate and key", "put a PEM certificate and its key under tls.crt and tls.key")
+	to, problem := certificateOf(w, l.object, ref)
+	if problem != nil {
+		l.refuse(field, problem.Code, gwv1.ListenerConditionReason(problem.Reason), problem.Message, problem.Fix)
 		return
 	}
 	l.tls.CredentialNames = append(l.tls.CredentialNames, credential(to))
+}
+
+// certificateOf finds the Secret with a certificate and its key that an object names;
+// the problem, if any, has neither field nor effect.
+func certificateOf(w World, from *resource.Object, ref gwv1.SecretObjectReference) (target, *Problem) {
+	group, kind := string(deref(ref.Group, "")), string(deref(ref.Kind, "Secret"))
+	to := target{"", "Secret", string(deref(ref.Namespace, gwv1.Namespace(from.Key.Namespace))), string(ref.Name)}
+	refuse := func(code string, reason gwv1.ListenerConditionReason, message, fix string) (target, *Problem) {
+		return to, &Problem{Problem: mesh.Problem{Message: message, Fix: fix}, Code: code, Reason: string(reason)}
+	}
+	if group != "" || kind != "Secret" {
+		return refuse(codeDangling, gwv1.ListenerReasonInvalidCertificateRef, "a certificate of kind "+strings.TrimPrefix(group+"/"+kind, "/")+" is not known", "name a Secret")
+	}
+	if !granted(w, from, to) {
+		return refuse(codeNotGranted, gwv1.ListenerReasonRefNotPermitted, notGranted(from, to), "add a ReferenceGrant there, or copy the Secret")
+	}
+	c := w.Certificate(to.namespace, to.name)
+	if c == nil {
+		return refuse(codeDangling, gwv1.ListenerReasonInvalidCertificateRef, "Secret "+to.namespace+"/"+to.name+" does not exist, or has no certificate", "create the Secret (kubernetes.io/tls)")
+	}
+	if _, err := tls.X509KeyPair(c.Chain, c.Key); err != nil {
+		return refuse(codeDangling, gwv1.ListenerReasonInvalidCertificateRef, "Secret "+to.namespace+"/"+to.name+" holds no usable certificate and key", "put a PEM certificate and its key under tls.crt and tls.key")
+	}
+	return to, nil
 }
 
 // credential is the name by which a proxy asks for a Secret of a namespace.
@@ -338,6 +348,15 @@ func (l *Listener) conflict(reason gwv1.ListenerConditionReason, with *Listener)
 	}
 }
 
+// unresolved reports whether something that the listener names is not there, or not
+// to be named.
+func (l *Listener) unresolved() bool {
+	return l.Problem != nil && slices.Contains([]gwv1.ListenerConditionReason{
+		gwv1.ListenerReasonInvalidCertificateRef, gwv1.ListenerReasonRefNotPermitted, gwv1.ListenerReasonInvalidRouteKinds,
+		gwv1.ListenerReasonInvalidCACertificateRef, gwv1.ListenerReasonInvalidCACertificateKind,
+	}, gwv1.ListenerConditionReason(l.Problem.Reason))
+}
+
 // conditions are those of the listener's status; served is false where no pods can
 // be those of the Gateway.
 func (l *Listener) conditions(served bool) []metav1.Condition {
@@ -360,11 +379,7 @@ func (l *Listener) conditions(served bool) []metav1.Condition {
 	} else {
 		out = append(out, condition(gwv1.ListenerConditionConflicted, false, gwv1.ListenerReasonNoConflicts, "no other listener wants the same", gen))
 	}
-	refs := []gwv1.ListenerConditionReason{
-		gwv1.ListenerReasonInvalidCertificateRef, gwv1.ListenerReasonRefNotPermitted, gwv1.ListenerReasonInvalidRouteKinds,
-		gwv1.ListenerReasonInvalidCACertificateRef, gwv1.ListenerReasonInvalidCACertificateKind,
-	}
-	if slices.Contains(refs, gwv1.ListenerConditionReason(reason)) {
+	if l.unresolved() {
 		out = append(out, condition(gwv1.ListenerConditionResolvedRefs, false, gwv1.ListenerConditionReason(reason), message, gen))
 	} else {
 		out = append(out, condition(gwv1.ListenerConditionResolvedRefs, true, gwv1.ListenerReasonResolvedRefs, "every reference leads to something", gen))
@@ -395,7 +410,7 @@ func (l *Listener) mesh(g *Gateway) *mesh.Gateway {
 	}
 	out := &mesh.Gateway{
 		Config:   mesh.Config[*networking.Gateway]{Origin: originOf(l.object), Spec: spec, Hash: xxhash.Sum64(raw), Fields: fieldsOf(l.object)},
-		Listener: &mesh.Listener{Name: l.MeshName, Gateway: g.CollectionKey(), Namespace: g.Namespace, Granted: true, Unverified: l.unverified, Field: l.Field},
+		Listener: &mesh.Listener{Name: l.MeshName, Gateway: g.CollectionKey(), Namespace: g.Namespace, Granted: true, Unverified: l.unverified, ClientCertificate: g.client, Field: l.Field},
 	}
 	if l.Protocol == gwv1.HTTPSProtocolType {
 		out.Listener.Elsewhere = g.siblings(l)

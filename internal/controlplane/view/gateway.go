@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,9 +23,12 @@ type gatewayPlan struct {
 	routes       []string // keys of virtual services
 	destinations map[string]upstream
 	passed       []upstream // by a server with AUTO_PASSTHROUGH
-	clusters     []*clusterRequest
-	loads        []*loadRequest
-	keys         []string
+	// certificate is what is shown to backends with BackendTLS: of several Gateways that
+	// the class serves, the first that says one.
+	certificate string
+	clusters    []*clusterRequest
+	loads       []*loadRequest
+	keys        []string
 }
 
 func (p *gatewayPlan) CollectionKey() string { return p.class.Key }
@@ -62,6 +66,9 @@ func (v *View) gatewayPlans() {
 			servers = append(servers, serversOf(g, nil, class)...)
 			p.gateways = append(p.gateways, g.CollectionKey())
 			names[mesh.GatewayName(g)] = true
+			if g.Listener != nil {
+				p.certificate = cmp.Or(p.certificate, g.Listener.ClientCertificate)
+			}
 		}
 		for _, h := range routes.heads {
 			if slices.ContainsFunc(h.Gateways, func(n string) bool { return names[n] }) && h.ExportTo.To(class.Namespace) {
@@ -89,6 +96,9 @@ func (p *gatewayPlan) addDestinations(h *routeHead, services *serviceTable, rule
 		}
 		found, _ := rules.find(host, client, s.Namespace)
 		u := upstream{service: s.CollectionKey(), rules: found, credentials: true}
+		if len(s.BackendTLS) > 0 {
+			u.certificate = p.certificate
+		}
 		p.destinations[host] = u
 		cluster := newClusterRequest(p.class.Dialect, u, caller{gateway: true, noCapture: true})
 		p.clusters, p.keys = append(p.clusters, cluster), append(p.keys, cluster.id)
@@ -203,7 +213,7 @@ func serversOf(g *mesh.Gateway, services []*mesh.Service, class *Class) []mesh.G
 		}
 		if g.Listener != nil {
 			gs.Field, gs.Granted = g.Listener.Field, g.Listener.Granted
-			gs.Unverified, gs.Elsewhere = g.Listener.Unverified, g.Listener.Elsewhere
+			gs.Unverified, gs.ClientCertificate, gs.Elsewhere = g.Listener.Unverified, g.Listener.ClientCertificate, g.Listener.Elsewhere
 		}
 		for _, h := range s.GetHosts() {
 			ns, host, ok := strings.Cut(h, "/")

@@ -15,10 +15,11 @@ type upstream struct {
 	service     string   // mesh.ServiceKey
 	rules       []string // keys of destination rules, the deciding one first
 	credentials bool     // credentialName may be used
+	certificate string   // credential to show where the service's owner wants TLS; "" for none
 }
 
 func (u upstream) key() string {
-	return fmt.Sprintf("%s(%s)%v", u.service, strings.Join(u.rules, ","), u.credentials)
+	return fmt.Sprintf("%s(%s)%v%s", u.service, strings.Join(u.rules, ","), u.credentials, u.certificate)
 }
 
 // clusterRequest asks for the clusters of a service, all ports and subsets.

@@ -57,7 +57,8 @@ func (v *View) clusterBundles(requests collection.Collection[*clusterRequest]) c
 		b.blame(up.policy.Origin(), up.service.Origin)
 		in := xdsgen.ClusterInput{
 			Common: common, Service: up.service, Policy: up.policy, Credentials: r.credentials, NoCapture: r.caller.noCapture, Gateway: r.caller.gateway,
-			SNI: r.caller.sni,
+			SNI:               r.caller.sni,
+			ClientCertificate: r.certificate,
 		}
 		if ids, ok := collection.Fetch(c, v.m.Identities, up.service.CollectionKey()); ok {
 			in.ServiceAccounts = ids.IDs

@@ -113,6 +113,9 @@ func (b *clusterBuilder) originate(c *clusterv3.Cluster, t *networking.ClientTLS
 		b.http.apply(c)
 	}
 	b.ownCertificate(ctx.CommonTlsContext, t)
+	if b.ClientCertificate != "" && b.Service.BackendTLS[b.Port.Number] != nil {
+		ctx.CommonTlsContext.TlsCertificateSdsSecretConfigs = []*tlsv3.SdsSecretConfig{meshSecret(SecretName(b.ClientCertificate, false))}
+	}
 	b.verification(ctx.CommonTlsContext, t, names)
 	c.TransportSocket = socket(tlsSocket, ctx)
 }

@@ -381,10 +381,14 @@ func (b *gatewayBuilder) routesOf(v *mesh.VirtualService, s mesh.GatewayServer) 
 	}
 }
 
-// GatewaySecretNames are the secrets that the listeners of servers ask for, sorted.
+// GatewaySecretNames are the secrets that servers ask for, sorted: their listeners, and
+// the clusters that they show a certificate to.
 func GatewaySecretNames(servers []mesh.GatewayServer) []string {
 	var out []string
 	for _, s := range servers {
+		if s.ClientCertificate != "" {
+			out = append(out, SecretName(s.ClientCertificate, false))
+		}
 		t := s.Server.GetTls()
 		switch t.GetMode() {
 		case networking.ServerTLSSettings_MUTUAL, networking.ServerTLSSettings_OPTIONAL_MUTUAL:

@@ -75,3 +75,31 @@ func TestUnverifiedClients(t *testing.T) {
 		}
 	}
 }
+
+// A gateway shows its certificate where the owner of a service wants TLS, and only there.
+func TestClientCertificateOfAGateway(t *testing.T) {
+	t.Parallel()
+	s := service("web.default.svc.cluster.local", "default", "10.0.0.1")
+	s.BackendTLS = map[uint32]*mesh.BackendTLS{443: {TLS: &networking.ClientTLSSettings{
+		Mode: networking.ClientTLSSettings_SIMPLE, Sni: "web.example.com", SubjectAltNames: []string{"web.example.com"}, CaCertificates: "system",
+	}}}
+	for _, port := range []uint32{80, 443} {
+		c, found := xdsgen.OutboundCluster(xdsgen.ClusterInput{
+			Common:  xdsgen.Common{Mesh: &mesh.MeshConfig{MeshConfig: resource.DefaultMeshConfig()}, Dialect: mesh.DialectNative},
+			Service: s, Port: mesh.Port{Number: port, Name: "http", Protocol: mesh.ProtocolHTTP}, NoCapture: true, Gateway: true, ClientCertificate: "kubernetes-gateway://edge/cert",
+		})
+		if c == nil || len(found) > 0 {
+			t.Fatal(c, found)
+		}
+		var tls tlsv3.UpstreamTlsContext
+		if c.TransportSocket != nil {
+			if err := c.TransportSocket.GetTypedConfig().UnmarshalTo(&tls); err != nil {
+				t.Fatal(err)
+			}
+		}
+		shown := tls.GetCommonTlsContext().GetTlsCertificateSdsSecretConfigs()
+		if port == 443 && (len(shown) != 1 || shown[0].Name != "kubernetes-gateway://edge/cert") || port == 80 && len(shown) > 0 {
+			t.Errorf("port %d: %v", port, c)
+		}
+	}
+}

@@ -70,6 +70,9 @@ type ClusterInput struct {
 	Gateway bool
 	// SNI: the cluster is that of a network's gateway, which passes TLS on by server name.
 	SNI bool
+	// ClientCertificate is the credential that is shown where Service.BackendTLS wants
+	// TLS; "" for none.
+	ClientCertificate string
 }
 
 // StaticInput is what the clusters without a service depend on.
