@@ -37,6 +37,10 @@ func start(t *testing.T) cluster {
 	c := cluster{bin, "conform"}
 	kubeconfig := strings.TrimSpace(lastLine(c.run(t, "cluster", "--name", c.name, "up")))
 	t.Setenv("KUBECONFIG", kubeconfig)
+	// What a run before this one leaves to end.
+	for namespace := range strings.FieldsSeq(c.kubectl(t, "get", "namespaces", "-o", `jsonpath={range .items[?(@.metadata.deletionTimestamp)]}{.metadata.name}{" "}{end}`)) {
+		c.kubectl(t, "wait", "--for=delete", "namespace/"+namespace, "--timeout=5m")
+	}
 	archives, err := filepath.Glob(filepath.Join(bin, "images", "mesh*.tar"))
 	if err != nil || len(archives) == 0 {
 		t.Fatalf("there are no images in %s (%v): run `make images`", bin, err)
@@ -60,6 +64,11 @@ func start(t *testing.T) cluster {
 func lastLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return lines[len(lines)-1]
+}
+
+func (c cluster) kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	return c.run(t, "cluster", append([]string{"--name", c.name, "kubectl"}, args...)...)
 }
 
 func (c cluster) run(t *testing.T, program string, args ...string) string {
