@@ -133,11 +133,13 @@ func TestMesh(t *testing.T) {
 	start(t)
 	o := options(t, "conformance-mesh.yaml")
 	o.NamespaceLabels = map[string]string{"istio-injection": "enabled"}
-	// No object of the standard channel says what a mesh supports: all there is. The
-	// suite waits for pods of the objects that gateways are tested with, too.
-	o.SupportedFeatures = append(features.SetsToNamesSet(features.MeshCoreFeatures, features.MeshExtendedFeatures).UnsortedList(), features.SupportGateway)
+	// No object of the standard channel says what a mesh supports: all that its tests
+	// want. The suite waits for pods of the objects that gateways are tested with, too.
+	o.SupportedFeatures = []features.FeatureName{features.SupportGateway}
 	for _, test := range tests.ConformanceTests {
-		if slices.Contains(test.Features, features.SupportGateway) {
+		if slices.Contains(test.Features, features.SupportMesh) {
+			o.SupportedFeatures = append(o.SupportedFeatures, test.Features...)
+		} else {
 			o.SkipTests = append(o.SkipTests, test.ShortName)
 		}
 	}
