@@ -136,6 +136,8 @@ func TestMesh(t *testing.T) {
 	// No object of the standard channel says what a mesh supports: all that its tests
 	// want. The suite waits for pods of the objects that gateways are tested with, too.
 	o.SupportedFeatures = []features.FeatureName{features.SupportGateway}
+	// As Istio's, sidecars find the service by the host that is asked for.
+	o.ExemptFeatures = []features.FeatureName{features.SupportMeshClusterIPMatching}
 	for _, test := range tests.ConformanceTests {
 		if slices.Contains(test.Features, features.SupportMesh) {
 			o.SupportedFeatures = append(o.SupportedFeatures, test.Features...)
