@@ -119,7 +119,7 @@ func testIngress(t *testing.T, m *mesh) {
 	answers(t, "http://"+own+"/productpage", http.StatusOK)
 	out := m.run(t, "meshctl", "gateways")
 	for _, line := range []string{
-		`default +bookinfo-gateway +Gateway +` + address + `.* +8080 +HTTP`,
+		`default +bookinfo-gateway +Gateway +` + address + `.* +80 +HTTP`,
 		`default +shop +Ingress +` + address + `.* +443 +HTTPS +shop.example.com .*shop-cert`,
 		`default +front +Gateway API +` + own + ` +80 +HTTP`,
 	} {
