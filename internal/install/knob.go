@@ -239,7 +239,7 @@ func (k *Knob) check(s setting) (diag.Diagnostic, fault) {
 		}
 		return bad(unknownKey, fix, "%s has no key %q", cmp.Or(at, "spec"), missing)
 	}
-	if isItem(s.path[len(s.path)-1]) { // of a list, whose items may be anything
+	if n := len(s.path); n > 0 && isItem(s.path[n-1]) { // of a list, whose items may be anything
 		return diag.Diagnostic{}, none
 	}
 	if want := knob.kind(); want != "" && !fits(want, s.value) && s.value != nil && !knob.openBelow(s.path) {
