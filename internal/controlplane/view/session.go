@@ -80,6 +80,9 @@ func classify(p *mesh.Proxy, cluster string, w *mesh.Workload) *Class {
 	for _, name := range slices.Sorted(maps.Keys(c.NamedPorts)) {
 		ports = append(ports, fmt.Sprintf("%s=%d", name, c.NamedPorts[name]))
 	}
+	if c.Machine {
+		ports = append(ports, "by service port")
+	}
 	c.Key = c.Namespace + "/" + digest(
 		string(c.Type), string(c.Dialect), c.Namespace, mesh.LabelsKey(c.Labels), c.ServiceAccount, c.DNSDomain,
 		c.Interception, c.Bound.String(), fmt.Sprint(c.HTTPProxyPort, c.HTTP10, c.Unprivileged, c.Machine), c.Locality.String(), c.Network, c.Cluster, strings.Join(ports, ","))
