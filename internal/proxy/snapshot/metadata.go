@@ -49,6 +49,9 @@ type MetadataMatch struct {
 // tokenClaims is the namespace and first key of claims of the verified token.
 var tokenClaims = [2]string{"envoy.filters.http.jwt_authn", "payload"}
 
+// noToken is why a condition on a claim does not hold when no token was verified.
+const noToken = "the request has no verified token"
+
 // claim is the claim that a condition looks at; "" when it looks at something else.
 func (m *MetadataMatch) claim() string {
 	if m.Namespace != tokenClaims[0] || len(m.Path) < 2 || m.Path[0] != tokenClaims[1] {
@@ -77,10 +80,10 @@ func (m *MetadataMatch) Is(d Dynamic) string {
 	}
 	if m.claim() != "" {
 		if d == nil {
-			return "the request has no verified token"
+			return noToken
 		}
 		if _, verified := d.DynamicMetadata(tokenClaims[0], []string{tokenClaims[1]}); !verified {
-			return "the request has no verified token"
+			return noToken
 		}
 	}
 	return m.subject() + " is missing"

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -32,12 +33,12 @@ func whyNone(rules []Rule, f *Facts, s side) string {
 		same = same && rules[i].leaf() && rules[i].Op == rules[0].Op && rules[i].subject() == rules[0].subject()
 		wants = append(wants, rules[i].want())
 	}
-	if same {
+	if same && is(&rules[0], f) != noToken {
 		return is(&rules[0], f) + ", want " + strings.Join(wants, " or ")
 	}
 	reasons := make([]string, 0, len(rules))
 	for i := range rules {
-		if r := rules[i].whyNot(f, s); r != "" {
+		if r := rules[i].whyNot(f, s); r != "" && !slices.Contains(reasons, r) {
 			reasons = append(reasons, r)
 		}
 	}
@@ -66,7 +67,10 @@ func (r *Rule) whyNot(f *Facts, s side) string {
 		}
 		return is(sub, f) + ", which the policy excludes (" + sub.want() + ")"
 	default:
-		return is(r, f) + ", want " + r.want()
+		if why := is(r, f); why != noToken {
+			return why + ", want " + r.want()
+		}
+		return noToken
 	}
 }
 
