@@ -111,7 +111,7 @@ func table(all []line) stdio.Table {
 	for _, c := range all {
 		t.Add(c.Name, cmp.Or(c.Secret, "-"), c.Status, c.Istiod)
 		if c.Reason != "" {
-			t.Note("  " + c.Reason)
+			t.Note("! " + c.Reason)
 		}
 	}
 	return t

@@ -197,7 +197,7 @@ func (c cluster) token(ctx context.Context, o *SecretOptions) (credentials, erro
 	_, err := c.Dynamic.Resource(resourceOf("serviceaccounts")).Namespace(c.namespace).Get(ctx, o.Account, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return credentials{}, exit.Failuref("cluster %s has no service account %s/%s", c.Name(), c.namespace, o.Account).
-			Because(errors.New("it comes with the mesh: no mesh is installed there, or it is another one's")).Try("meshctl install --context %s", c.Name())
+			Because(errors.New("it comes with the mesh: no mesh is installed there, or it is another one's")).Try("meshctl install --context %s", c.Context)
 	}
 	if err != nil {
 		return credentials{}, c.Explain(err, "read service account "+c.namespace+"/"+o.Account)
