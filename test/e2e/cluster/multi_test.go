@@ -59,8 +59,13 @@ func TestTwoClusters(t *testing.T) {
 	}
 	east.kubectl(t, "scale", "--replicas=0", "deployment/reviews-v2", "deployment/reviews-v3")
 	west.kubectl(t, "scale", "--replicas=0", "deployment/productpage-v1", "deployment/details-v1", "deployment/reviews-v1", "deployment/reviews-v2")
+	strict := filepath.Join(t.TempDir(), "strict.yaml") // it goes with the clusters
+	policy := "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n"
+	if err := os.WriteFile(strict, []byte(policy), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range both {
-		c.applyText(t, "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n")
+		c.kubectl(t, "apply", "-f", strict)
 		c.rolledOut(t, "default")
 		eventually(t, "synced clusters", func() error {
 			out := c.run(t, "meshctl", "remote-clusters")
