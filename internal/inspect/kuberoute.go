@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	netv1 "k8s.io/api/networking/v1"
@@ -305,7 +306,7 @@ func (in *Inspector) kubeGateway(o *resource.Object, spec *gwv1.Gateway) *Descri
 		routes, open, note := "", "no", ""
 		if j := slices.IndexFunc(st.Gateway.Listeners, func(x gwv1.ListenerStatus) bool { return x.Name == l.Name }); j >= 0 {
 			x := st.Gateway.Listeners[j]
-			routes = fmt.Sprint(x.AttachedRoutes)
+			routes = strconv.Itoa(int(x.AttachedRoutes))
 			open = yes(meta.IsStatusConditionTrue(x.Conditions, string(gwv1.ListenerConditionProgrammed)))
 			for _, c := range x.Conditions {
 				conflict := c.Type == string(gwv1.ListenerConditionConflicted)

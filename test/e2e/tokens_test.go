@@ -43,7 +43,9 @@ func testTokens(t *testing.T, m *mesh) {
 		code  int
 		body  string
 	}{
-		{good, 200, "<title>"}, {forged, 401, "Jwt verification fails"}, {"abc", 401, "Jwt is not in the form of Header.Payload.Signature"},
+		{good, 200, "<title>"},
+		{forged, 401, "Jwt verification fails"},
+		{"abc", 401, "Jwt is not in the form of Header.Payload.Signature"},
 		{sampleToken(t, "admin.jwt"), 200, "<title>"},
 	} {
 		a := m.get(t, "/productpage", "Authorization", "Bearer "+c.token)
@@ -81,7 +83,6 @@ func outward(t *testing.T) string {
 
 // keyServer publishes keys that can be changed.
 type keyServer struct {
-	url string
 	set atomic.Pointer[string]
 }
 

@@ -162,7 +162,7 @@ func (o *Options) live(ctx context.Context, w *whatif.World, p whatif.Pod, d *in
 	}
 	if err != nil {
 		d.Facts = append(d.Facts, inspect.Fact{Name: "proxy", Value: "not known: " + err.Error(), Bad: true})
-		return nil
+		return nil //nolint:nilerr // it is said; the rest is worth telling
 	}
 	s := sessions[p.String()]
 	if s == nil {

@@ -75,7 +75,7 @@ func (o *Options) sync(ctx context.Context, m *env.Mesh, d *inspect.Diagnosis, p
 		return ctx.Err()
 	case err != nil:
 		add(d, check, inspect.Odd, "whether they are in sync is not known: "+err.Error())
-		return nil
+		return nil //nolint:nilerr // it is said; other checks go on
 	}
 	for _, p := range pods {
 		if p.Proxy == "none" {

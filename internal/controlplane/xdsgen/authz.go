@@ -232,17 +232,17 @@ func notPermission(p *rbacv3.Permission) *rbacv3.Permission {
 // source translates who may call.
 func (t ruleTranslator) source(s *security.Source) ([]*rbacv3.Principal, bool) {
 	var fields []field[*rbacv3.Principal]
-	both := func(values, notValues []string, http bool, match func(string) ([]*rbacv3.Principal, bool)) {
-		fields = append(fields, field[*rbacv3.Principal]{values, false, http, match}, field[*rbacv3.Principal]{notValues, true, http, match})
+	both := func(values, notValues []string, match func(string) ([]*rbacv3.Principal, bool)) {
+		fields = append(fields, field[*rbacv3.Principal]{values, false, false, match}, field[*rbacv3.Principal]{notValues, true, false, match})
 	}
-	both(s.GetPrincipals(), s.GetNotPrincipals(), false, t.principal)
+	both(s.GetPrincipals(), s.GetNotPrincipals(), t.principal)
 	fields = append(fields, field[*rbacv3.Principal]{s.GetRequestPrincipals(), false, true, tokenPrincipal(t.widen)},
 		field[*rbacv3.Principal]{s.GetNotRequestPrincipals(), true, true, tokenPrincipal(!t.widen)})
-	both(s.GetNamespaces(), s.GetNotNamespaces(), false, t.sourceNamespace)
-	both(s.GetServiceAccounts(), s.GetNotServiceAccounts(), false, t.serviceAccount)
-	both(s.GetTrustDomains(), s.GetNotTrustDomains(), false, trustDomain)
-	both(s.GetIpBlocks(), s.GetNotIpBlocks(), false, directIP)
-	both(s.GetRemoteIpBlocks(), s.GetNotRemoteIpBlocks(), false, remoteIP)
+	both(s.GetNamespaces(), s.GetNotNamespaces(), t.sourceNamespace)
+	both(s.GetServiceAccounts(), s.GetNotServiceAccounts(), t.serviceAccount)
+	both(s.GetTrustDomains(), s.GetNotTrustDomains(), trustDomain)
+	both(s.GetIpBlocks(), s.GetNotIpBlocks(), directIP)
+	both(s.GetRemoteIpBlocks(), s.GetNotRemoteIpBlocks(), remoteIP)
 	return judge(t, fields, anyPrincipal, notPrincipal)
 }
 

@@ -233,7 +233,7 @@ func (c *Checker) anyOf(req *snapshot.JWTRequirement, h *header.List, now time.T
 // one verifies all tokens at the places of a provider: a good one does not make up
 // for a bad one, which somebody behind might take for it.
 func (c *Checker) one(p *provider, audiences []string, h *header.List, now time.Time, r *Result) Status {
-	tokens := find(nil, p.places, h)
+	tokens := find(p.places, h)
 	if len(tokens) == 0 {
 		return Missing
 	}
@@ -241,8 +241,7 @@ func (c *Checker) one(p *provider, audiences []string, h *header.List, now time.
 	if len(audiences) > 0 {
 		allowed = canonical(audiences)
 	}
-	for i := len(tokens) - 1; i >= 0; i-- {
-		f := tokens[i]
+	for _, f := range slices.Backward(tokens) {
 		v, s := c.verify(p, f.raw, allowed, now)
 		if s != OK {
 			return s
@@ -265,9 +264,8 @@ func (c *Checker) whoever(failed bool, h *header.List, now time.Time, r *Result)
 			}
 		}
 	}
-	tokens := find(nil, at, h)
-	for i := len(tokens) - 1; i >= 0; i-- {
-		f := tokens[i]
+	tokens := find(at, h)
+	for _, f := range slices.Backward(tokens) {
 		s := UnknownIssuer
 		t, bad := Parse(f.raw)
 		if bad != OK {

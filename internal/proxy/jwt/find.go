@@ -46,8 +46,9 @@ func places(p *snapshot.JWTProvider) []place {
 	return slices.Compact(out)
 }
 
-// find appends the tokens of a request that are at one of the places.
-func find(dst []found, at []place, h *header.List) []found {
+// find gives the tokens of a request that are at one of the places.
+func find(at []place, h *header.List) []found {
+	var dst []found
 	for i := range at {
 		p := &at[i]
 		switch {

@@ -235,10 +235,10 @@ func FuzzFind(f *testing.F) {
 		h.AddIDString(header.Path, path)
 		h.AddName("authorization", []byte(authorization))
 		h.AddName("cookie", []byte(cookie))
-		for _, x := range find(nil, at, h) {
+		for _, x := range find(at, h) {
 			x.at.remove(h)
 		}
-		for _, x := range find(nil, at, h) {
+		for _, x := range find(at, h) {
 			if x.at.cookie == "" {
 				t.Fatalf("%q is still at %+v", x.raw, *x.at)
 			}

@@ -91,9 +91,12 @@ func (t *Token) readPayload(part string) Status {
 		ok     bool
 		status Status
 	}{
-		{text(t.Claims, "iss", &t.issuer), BadIssuer}, {text(t.Claims, "sub", &t.subject), BadSubject},
-		{seconds(t.Claims, "iat", &issued), BadIssuedAt}, {seconds(t.Claims, "nbf", &t.notBefore), BadNotBefore},
-		{seconds(t.Claims, "exp", &t.expires), BadExpiration}, {text(t.Claims, "jti", &id), BadID},
+		{text(t.Claims, "iss", &t.issuer), BadIssuer},
+		{text(t.Claims, "sub", &t.subject), BadSubject},
+		{seconds(t.Claims, "iat", &issued), BadIssuedAt},
+		{seconds(t.Claims, "nbf", &t.notBefore), BadNotBefore},
+		{seconds(t.Claims, "exp", &t.expires), BadExpiration},
+		{text(t.Claims, "jti", &id), BadID},
 	} {
 		if !c.ok {
 			return c.status

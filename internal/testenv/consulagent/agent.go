@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -110,7 +111,7 @@ func Start(t testing.TB, o Options) *Agent {
 			t.Logf("consul:\n%s", log.String()[max(0, log.Len()-4000):])
 		}
 	})
-	a := &Agent{URL: "http://" + net.JoinHostPort(address, fmt.Sprint(api)), token: o.Token}
+	a := &Agent{URL: "http://" + net.JoinHostPort(address, strconv.Itoa(api)), token: o.Token}
 	wait.For(t, patience, "Consul", func() error {
 		code, body := a.Call(t, http.MethodGet, "/v1/status/leader", "")
 		if code != http.StatusOK || len(body) <= 4 { // more than ""

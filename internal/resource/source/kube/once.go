@@ -43,8 +43,10 @@ func (s *Source) asked() []kind {
 		of    resource.Kind
 		empty runtime.Object
 	}{
-		{resource.KindDeployment, &appsv1.Deployment{}}, {resource.KindStatefulSet, &appsv1.StatefulSet{}},
-		{resource.KindDaemonSet, &appsv1.DaemonSet{}}, {resource.KindServiceAccount, &corev1.ServiceAccount{}},
+		{resource.KindDeployment, &appsv1.Deployment{}},
+		{resource.KindStatefulSet, &appsv1.StatefulSet{}},
+		{resource.KindDaemonSet, &appsv1.DaemonSet{}},
+		{resource.KindServiceAccount, &corev1.ServiceAccount{}},
 	} {
 		out = append(out, kind{
 			id: k.of.String(), kind: k.of, gvr: schema.GroupVersionResource{Group: k.of.Group, Version: "v1", Resource: resource.InfoOf(k.of).Plural},
@@ -118,7 +120,7 @@ func (s *Source) Once(ctx context.Context, within string) ([]*resource.Object, [
 	for _, f := range found {
 		objects, findings = append(objects, f.objects...), append(findings, f.findings...)
 	}
-	hidden, all := notListed(append(found, untold...))
+	hidden, all := notListed(slices.Concat(found, untold))
 	if all != nil {
 		return nil, nil, all
 	}
