@@ -43,8 +43,8 @@ func startCluster(ts *testscript.TestScript, neg bool, args []string) {
 	server := httptest.NewServer(c.api)
 	ts.Defer(func() { server.CloseClientConnections(); server.Close() })
 	ts.Defer(c.close)
-	config := fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": %q, "contexts": [{"name": %q, "context": {"cluster": "c"}}],
-		"clusters": [{"name": "c", "cluster": {"server": %q}}]}`, name, name, server.URL)
+	config := fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": %q, "contexts": [{"name": %q, "context": {"cluster": %q}}],
+		"clusters": [{"name": %q, "cluster": {"server": %q}}]}`, name, name, name, name, server.URL)
 	ts.Check(os.WriteFile(ts.Getenv("KUBECONFIG"), []byte(config), 0o600))
 	ts.Setenv("FORBID", filepath.Join(c.dir, "forbidden"))
 	c.api.Forbid(func(verb, _, plural, namespace string) bool {

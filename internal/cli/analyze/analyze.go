@@ -51,6 +51,7 @@ type Options struct {
 	MeshConfigFile   string
 	MeshNetworksFile string
 	Clusters         []string // NAME=PATH
+	RemoteContexts   []string
 	Rules            []string // folders or files
 	Baseline         string
 	WriteBaseline    string
@@ -126,6 +127,7 @@ func (o *Options) addFlags(cmd *cobra.Command, t *texts) {
 	f.StringVar(&o.MeshConfigFile, "meshConfigFile", "", "mesh config in place of the one in ConfigMap istio")
 	f.StringVar(&o.MeshNetworksFile, "meshNetworksFile", "", "networks of the mesh in place of those in ConfigMap istio")
 	f.StringArrayVar(&o.Clusters, "cluster", nil, "`NAME=PATH` of the files of a further cluster, to compare Services with; may be repeated")
+	f.StringSliceVar(&o.RemoteContexts, "remote-contexts", nil, "kubeconfig `contexts` of further clusters of the mesh, to compare Services with")
 	f.StringArrayVar(&o.Rules, "rules", nil, "`folder` or file of your own rules in CEL; may be repeated")
 	f.StringVar(&o.Baseline, "baseline", "", "`file` of known findings, which are left out")
 	f.StringVar(&o.WriteBaseline, "write-baseline", "", "write what is found to this `file`, for --baseline")

@@ -46,6 +46,9 @@ func (o *Options) gather(ctx context.Context) (*gathered, error) {
 	if in.Clusters, err = o.readClusters(ctx); err != nil {
 		return nil, err
 	}
+	if err := o.readContexts(ctx, in); err != nil {
+		return nil, err
+	}
 	if len(o.Paths) == 0 {
 		return in, o.running(ctx, in)
 	}
@@ -223,6 +226,25 @@ func (o *Options) readClusters(ctx context.Context) (map[string][]*resource.Obje
 		}
 	}
 	return out, nil
+}
+
+// readContexts reads further clusters that run.
+func (o *Options) readContexts(ctx context.Context, in *gathered) error {
+	for _, name := range o.RemoteContexts {
+		if in.Clusters[name] != nil {
+			return exit.Usagef("cluster %s is given twice", name).Try("name each context once, and files of other clusters otherwise")
+		}
+		objects, found, err := o.Env.ReadContext(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, d := range found {
+			d.Message = "in cluster " + name + ": " + d.Message
+			in.found = append(in.found, d)
+		}
+		in.Clusters[name] = objects
+	}
+	return nil
 }
 
 // readRules reads the user's rules.

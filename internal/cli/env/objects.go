@@ -3,12 +3,15 @@ package env
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/meshctl/meshctl/internal/cli/exit"
+	"github.com/meshctl/meshctl/internal/clustermesh"
 	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/kube"
 	"github.com/meshctl/meshctl/internal/local/image"
 	"github.com/meshctl/meshctl/internal/resource"
 )
@@ -49,6 +52,18 @@ func (e *Env) Objects(ctx context.Context, s ObjectSources) ([]*resource.Object,
 		return nil, nil, err
 	}
 	return m.Read(ctx)
+}
+
+// ReadContext reads the objects of the cluster of another kubeconfig context; what it
+// may not read is a finding.
+func (e *Env) ReadContext(ctx context.Context, name string) ([]*resource.Object, []diag.Diagnostic, error) {
+	o := e.clusterOptions()
+	o.Context = name
+	c, err := kube.New(o)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cluster %s: %w", name, err)
+	}
+	return clustermesh.New(c, clustermesh.Options{Namespace: e.Settings.IstioNamespace, Within: e.Namespace()}).Read(ctx)
 }
 
 // Beneath reads what runs, for commands that look at files on top of it. Where none
