@@ -32,7 +32,7 @@ const usage = `usage: cluster [flags] COMMAND
 commands:
   up                    build what is missing, start, wait until ready; print KUBECONFIG
   down                  end it and remove all of it
-  connect OTHER         let the pods of this cluster and of another reach each other
+  connect OTHER         let this cluster and another reach each other, pods too if their --pods differ
   reboot                as if the power had failed: same disk, everything started again
   status                say what runs; fails unless all of it does
   load ARCHIVE.tar ...  put images, in OCI's or docker's form, on the node

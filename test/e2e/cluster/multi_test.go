@@ -24,8 +24,7 @@ func TestTwoClusters(t *testing.T) {
 	if !*long {
 		t.Skip("takes minutes: run it with -long")
 	}
-	east, west := twoClusters(t, func(string) []string { return nil })
-	east.run(t, "cluster", "--name", east.name, "connect", west.name)
+	east, west := twoClusters(t, "10.245.0.0/16", func(string) []string { return nil })
 	m := shared(t, east, west)
 	m.reviewed(t, "v1", "v3")
 
@@ -60,7 +59,7 @@ func TestTwoNetworks(t *testing.T) {
 	if !*long {
 		t.Skip("takes minutes: run it with -long")
 	}
-	east, west := twoClusters(t, func(name string) []string { return []string{"--set", "values.global.network=net-" + name} })
+	east, west := twoClusters(t, eastPods, func(name string) []string { return []string{"--set", "values.global.network=net-" + name} })
 	for _, c := range []*cluster{east, west} {
 		c.kubectl(t, "apply", "-f", written(t, strings.ReplaceAll(eastWest, "NETWORK", "net-"+c.name)))
 	}
@@ -89,12 +88,16 @@ spec:
     tls: {mode: AUTO_PASSTHROUGH}
 `
 
-// twoClusters are two with one certificate authority, the mesh, and Bookinfo. With
-// what else the mesh of a cluster is installed, flags says.
-func twoClusters(t *testing.T, flags func(name string) []string) (east, west *cluster) {
+const eastPods = "10.244.0.0/16"
+
+// twoClusters are two with one certificate authority, the mesh, and Bookinfo; pods is
+// the range of addresses of those in the west. With what else the mesh of a cluster is
+// installed, flags says.
+func twoClusters(t *testing.T, pods string, flags func(name string) []string) (east, west *cluster) {
 	t.Helper()
-	east = startNamed(t, "multi1", "--pods", "10.244.0.0/16")
-	west = startNamed(t, "multi2", "--pods", "10.245.0.0/16")
+	east = startNamed(t, "multi1", "--pods", eastPods)
+	west = startNamed(t, "multi2", "--pods", pods)
+	east.run(t, "cluster", "--name", east.name, "connect", west.name)
 	ca, err := identity.NewSelfSignedCA(identity.CAOptions{Organization: "two clusters"})
 	if err != nil {
 		t.Fatal(err)

@@ -139,14 +139,12 @@ func (c *Cluster) Reboot(ctx context.Context) error {
 	return c.boot(ctx)
 }
 
-// Connect joins two clusters: the pods of each reach those of the other by their
-// addresses, and its API server. What joins them goes when one of them ends.
+// Connect joins two clusters: the pods of each reach the other's API server and load
+// balancers, and its pods by their addresses unless the pods of both have the same range.
+// What joins them goes when one of them ends.
 func (c *Cluster) Connect(ctx context.Context, other *Cluster) error {
 	if c.link == 0 || other.link == 0 {
 		return fmt.Errorf("one of the clusters %s and %s is not up", c.Name, other.Name)
-	}
-	if c.Pods == other.Pods {
-		return fmt.Errorf("the pods of %s and %s have the same network, %s: give one of them another with --pods", c.Name, other.Name, c.Pods)
 	}
 	return c.node().Connect(ctx, other.node(), c.Pods, other.Pods)
 }

@@ -81,7 +81,8 @@ func (n Node) Make(ctx context.Context) error {
 }
 
 // Connect joins two nodes by a link of their own, over which each reaches the other,
-// the addresses of its load balancers, and the network of its pods.
+// the addresses of its load balancers, and its pods, unless both have theirs in one range:
+// then they are networks apart.
 func (n Node) Connect(ctx context.Context, other Node, pods, otherPods string) error {
 	here := netip.AddrFrom4([4]byte{10, 203, byte(n.Link), byte(other.Link)})
 	there := netip.AddrFrom4([4]byte{10, 203, byte(other.Link), byte(n.Link)})
@@ -97,7 +98,11 @@ func (n Node) Connect(ctx context.Context, other Node, pods, otherPods string) e
 		commands = append(commands,
 			ip+"addr add "+side.own.String()+" peer "+side.via.String()+" dev "+side.dev,
 			ip+"link set "+side.dev+" up")
-		for _, to := range []string{side.pods, side.to.Address().String(), side.to.LoadBalancers().String()} {
+		reached := []string{side.to.Address().String(), side.to.LoadBalancers().String()}
+		if pods != otherPods {
+			reached = append(reached, side.pods)
+		}
+		for _, to := range reached {
 			commands = append(commands, ip+"route add "+to+" via "+side.via.String())
 		}
 	}
