@@ -356,6 +356,7 @@ func (r *remotes) status() []controlplane.ClusterStatus {
 			s.Status = controlplane.ClusterSynced
 		case c.late:
 			s.Status = controlplane.ClusterTimeout
+			s.Reason = cmp.Or(s.Reason, "its API server has not answered; what leads there from this cluster may drop connections")
 		}
 		out = append(out, s)
 	}

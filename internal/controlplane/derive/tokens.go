@@ -69,7 +69,7 @@ func tokenFindings(g *collection.Graph, m *Mesh) collection.Collection[*Finding]
 				Field:   fmt.Sprintf("spec.jwtRules[%d].jwksUri", i),
 				Message: "the keys of " + j.GetIssuer() + " cannot be fetched: " + set.Problem,
 				Effect:  "every token of the issuer is refused with 401",
-				Fix:     "make the address reachable for the control plane, or write the keys into jwks; it is tried again",
+				Fix:     "see that the address answers the control plane with keys, or write them into jwks; it is tried again",
 			}
 			if s.URI == "" {
 				p.Field = fmt.Sprintf("spec.jwtRules[%d].issuer", i)
