@@ -173,12 +173,17 @@ func (i *Ingress) meshName() string {
 	return i.Object.Key.Namespace + "/" + i.Object.Key.Name + "~ingress"
 }
 
-// Mesh opens port 80 of the gateway, and 443 for each certificate. Secrets are those
-// of the gateway's own namespace, as everywhere.
+// Mesh opens port 80 of the gateway for the hosts of the rules, and 443 for each
+// certificate. Secrets are those of the gateway's own namespace, as everywhere.
 func (i *Ingress) Mesh() *mesh.Gateway {
-	spec := &networking.Gateway{Selector: i.Selector, Servers: []*networking.Server{{
-		Port: &networking.Port{Number: 80, Protocol: "HTTP", Name: "http-80-ingress"}, Hosts: []string{"*/*"},
-	}}}
+	plain := &networking.Server{Port: &networking.Port{Number: 80, Protocol: "HTTP", Name: "http-80-ingress"}}
+	for _, h := range i.Hosts() {
+		plain.Hosts = append(plain.Hosts, "*/"+string(h))
+	}
+	if len(plain.Hosts) == 0 {
+		plain.Hosts = []string{"*/*"}
+	}
+	spec := &networking.Gateway{Selector: i.Selector, Servers: []*networking.Server{plain}}
 	ing, _ := i.Object.Spec.(*netv1.Ingress)
 	for n, t := range ing.Spec.TLS {
 		if t.SecretName == "" {
