@@ -67,8 +67,11 @@ func newIssuers(t *testing.T) *issuers {
 func (s *issuers) keySets(t *testing.T) []string {
 	t.Helper()
 	one := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
-		{Key: s.rsa.Public(), KeyID: "r"}, {Key: s.ed.Public(), KeyID: "ed", Algorithm: "EdDSA"},
-		{Key: s.ec[jose.ES256].Public(), KeyID: "ES256", Algorithm: "ES256"}, {Key: s.ec[jose.ES384].Public(), KeyID: "ES384"}, {Key: s.ec[jose.ES512].Public(), KeyID: "ES512"},
+		{Key: s.rsa.Public(), KeyID: "r"},
+		{Key: s.ed.Public(), KeyID: "ed", Algorithm: "EdDSA"},
+		{Key: s.ec[jose.ES256].Public(), KeyID: "ES256", Algorithm: "ES256"},
+		{Key: s.ec[jose.ES384].Public(), KeyID: "ES384"},
+		{Key: s.ec[jose.ES512].Public(), KeyID: "ES512"},
 	}}
 	two := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: s.other.Public(), KeyID: "o", Algorithm: "RS256", Use: "sig"}}}
 	var out []string
