@@ -148,9 +148,9 @@ func Run(ctx context.Context, o *Options) error {
 	if o.List {
 		return o.list()
 	}
-	// The heap grows by two fifths between two collections: what a machine for CI has to spare
+	// The heap grows by three tenths between two collections: what a machine for CI has to spare
 	// is processor time rather than memory.
-	defer debug.SetGCPercent(debug.SetGCPercent(40))
+	defer debug.SetGCPercent(debug.SetGCPercent(30))
 	if o.Watch {
 		return o.watch(ctx)
 	}
