@@ -118,6 +118,13 @@ func (c *Config) pilotValues(spec map[string]any) map[string]any {
 			out = mergeOver(out, map[string]any{"pilot": map[string]any{k: v}})
 		}
 	}
+	// Whoever installs the node agent wants pods to use it, as with istioctl. A switch that
+	// is written down counts: with several control planes, one may not.
+	_, said := lookup(out, []string{"pilot", "cni", "enabled"})
+	_, older := lookup(out, []string{"istio_cni", "enabled"})
+	if boolAt(c.Spec, "components", "cni", "enabled") && !said && !older {
+		out = mergeOver(out, map[string]any{"pilot": map[string]any{"cni": map[string]any{"enabled": true}}})
+	}
 	return out
 }
 

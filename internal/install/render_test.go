@@ -54,6 +54,32 @@ func has(all []Object, kind, name string) bool {
 	return slices.ContainsFunc(all, func(o Object) bool { return o.GetKind() == kind && o.GetName() == name })
 }
 
+// TestNodeAgentIsUsed: with the component alone, pods were still given a container that
+// redirects, and the rights for it.
+func TestNodeAgentIsUsed(t *testing.T) {
+	t.Parallel()
+	for set, want := range map[string]bool{
+		"components.cni.enabled=true":                                true,
+		"components.cni.enabled=true values.pilot.cni.enabled=false": false,
+		"values.pilot.cni.enabled=true":                              true,
+		"components.cni.enabled=false":                               false,
+	} {
+		all := render(t, Input{Sets: strings.Fields(set)})
+		text, _, _ := unstructured.NestedString(find(t, all, "ConfigMap", "istio-sidecar-injector").Object, "data", "values")
+		var v struct {
+			CNI struct {
+				Enabled bool `json:"enabled"`
+			} `json:"istio_cni"`
+		}
+		if err := json.Unmarshal([]byte(text), &v); err != nil {
+			t.Fatal(err)
+		}
+		if v.CNI.Enabled != want {
+			t.Errorf("%s: pods use the node agent: %v", set, v.CNI.Enabled)
+		}
+	}
+}
+
 // TestEveryProfile renders, into objects that are ours and in order.
 func TestEveryProfile(t *testing.T) {
 	t.Parallel()
