@@ -10,7 +10,7 @@ import (
 // Bounds of the trimmer.
 const (
 	trimPeriod = time.Second
-	trimWaste  = 2 << 20   // bytes worth a collection
+	trimWaste  = 1 << 20   // bytes worth a collection
 	trimCalm   = 256 << 10 // bytes allocated in a period that still count as rest
 )
 
@@ -51,7 +51,7 @@ func (h heap) worthTrimming(before heap) bool {
 	if h.objects > h.live {
 		waste += h.objects - h.live
 	}
-	return h.allocated-before.allocated < trimCalm && waste > max(trimWaste, h.live/4)
+	return h.allocated-before.allocated < trimCalm && waste > max(trimWaste, h.live/8)
 }
 
 func readHeap() heap {

@@ -9,11 +9,12 @@ func TestWorthTrimming(t *testing.T) {
 		now  heap
 		want bool
 	}{
-		"nothing to give back":          {heap{live: 10 * mib, objects: 11 * mib, free: mib / 2, allocated: 100 * mib}, false},
+		"nothing to give back":          {heap{live: 10 * mib, objects: 10*mib + mib/2, free: mib / 4, allocated: 100 * mib}, false},
+		"a little more than a MiB":      {heap{live: 4 * mib, objects: 5 * mib, free: mib / 4, allocated: 100 * mib}, true},
 		"garbage of a burst":            {heap{live: 10 * mib, objects: 20 * mib, allocated: 100 * mib}, true},
 		"free pages":                    {heap{live: 10 * mib, objects: 10 * mib, free: 8 * mib, allocated: 100 * mib}, true},
 		"the burst goes on":             {heap{live: 10 * mib, objects: 20 * mib, allocated: 101 * mib}, false},
-		"little compared with the rest": {heap{live: 400 * mib, objects: 420 * mib, free: 50 * mib, allocated: 100 * mib}, false},
+		"little compared with the rest": {heap{live: 400 * mib, objects: 410 * mib, free: 30 * mib, allocated: 100 * mib}, false},
 		"collected since it was filled": {heap{live: 10 * mib, objects: 8 * mib, free: mib, allocated: 100 * mib}, false},
 		"never collected":               {heap{objects: 6 * mib, allocated: 100 * mib}, true},
 	} {
