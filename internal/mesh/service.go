@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -39,6 +40,22 @@ type Port struct {
 	// port, or 0/"" for the same number. ServiceEntry: targetPort.
 	Target     uint32
 	TargetName string
+}
+
+// On is the port of a workload behind the port of a service. named are the workload's
+// ports by name: those of containers, which the service's target may name, or those of
+// a WorkloadEntry, by the names of the service's own ports, too (machine). false: the
+// pod has no port of the name that the service wants.
+func (p Port) On(named map[string]uint32, machine bool) (uint32, bool) {
+	if n, ok := named[p.Name]; ok && machine {
+		return n, true
+	}
+	if p.TargetName != "" {
+		if n, ok := named[p.TargetName]; ok || !machine {
+			return n, ok
+		}
+	}
+	return cmp.Or(p.Target, p.Number), true
 }
 
 // Service is something with a host name that can be called: a Kubernetes Service

@@ -51,3 +51,7 @@ func (w *Workload) Equal(v *Workload) bool {
 		w.Weight == v.Weight && w.Hostname == v.Hostname && maps.Equal(w.Ports, v.Ports) && w.TLSMode == v.TLSMode &&
 		w.Unhealthy == v.Unhealthy && w.Origin.Kind == v.Origin.Kind && w.Origin.Cluster == v.Origin.Cluster
 }
+
+// Machine reports whether it is a WorkloadEntry's, whose ports have the names of service
+// ports rather than of containers'.
+func (w *Workload) Machine() bool { return w.Origin.Kind == "WorkloadEntry" }

@@ -177,20 +177,13 @@ func (b *endpointBuilder) addWorkload(w *mesh.Workload) {
 	}
 }
 
-// targetOn is the port of a workload that a service port leads to.
+// targetOn is the port of a workload that a service port leads to; of a pod without a
+// port of that name, the number that the service has.
 func targetOn(p mesh.Port, w *mesh.Workload) uint32 {
-	if w.Origin.Kind == "WorkloadEntry" {
-		if n, ok := w.Ports[p.Name]; ok {
-			return n
-		}
-	}
-	if n, ok := w.Ports[p.TargetName]; ok && p.TargetName != "" {
+	if n, ok := p.On(w.Ports, w.Machine()); ok {
 		return n
 	}
-	if p.Target != 0 {
-		return p.Target
-	}
-	return p.Number
+	return cmp.Or(p.Target, p.Number)
 }
 
 // addEntry adds the endpoints of a ServiceEntry: given ones, else selected ones,

@@ -37,22 +37,9 @@ func (v *View) inFront(c *collection.Ctx, class *Class) []*mesh.Service {
 	return out
 }
 
-// targetPort is the port of the class behind a service port; of a machine, the one where
-// callers find it (derive's endpoints): by the service port's name, too, and without any
-// name the service port's own number.
+// targetPort is the port of the class behind a service port.
 func targetPort(p mesh.Port, class *Class) (uint32, bool) {
-	if n, ok := class.NamedPorts[p.Name]; ok && class.Machine {
-		return n, true
-	}
-	if p.TargetName != "" {
-		if n, ok := class.NamedPorts[p.TargetName]; ok || !class.Machine {
-			return n, ok
-		}
-	}
-	if p.Target != 0 {
-		return p.Target, true
-	}
-	return p.Number, true
+	return p.On(class.NamedPorts, class.Machine)
 }
 
 // inboundBundles derives the inbound side of each class of sidecars.

@@ -71,7 +71,7 @@ func classify(p *mesh.Proxy, cluster string, w *mesh.Workload) *Class {
 	}
 	if w != nil {
 		c.Labels, c.ServiceAccount, c.NamedPorts = w.Labels, w.ServiceAccount, w.Ports
-		c.Network, c.Cluster, c.Machine = w.Network, w.Cluster, w.Origin.Kind == "WorkloadEntry"
+		c.Network, c.Cluster, c.Machine = w.Network, w.Cluster, w.Machine()
 		if w.Locality != (mesh.Locality{}) {
 			c.Locality = w.Locality
 		}
@@ -79,9 +79,6 @@ func classify(p *mesh.Proxy, cluster string, w *mesh.Workload) *Class {
 	var ports []string
 	for _, name := range slices.Sorted(maps.Keys(c.NamedPorts)) {
 		ports = append(ports, fmt.Sprintf("%s=%d", name, c.NamedPorts[name]))
-	}
-	if c.Machine {
-		ports = append(ports, "by service port")
 	}
 	c.Key = c.Namespace + "/" + digest(
 		string(c.Type), string(c.Dialect), c.Namespace, mesh.LabelsKey(c.Labels), c.ServiceAccount, c.DNSDomain,
