@@ -94,7 +94,13 @@ func sign(t *testing.T, key crypto.Signer, alg jose.SignatureAlgorithm, kid stri
 	if kid != "-" {
 		o = o.WithHeader("kid", kid)
 	}
-	s, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, o)
+	return signed(t, jose.SigningKey{Algorithm: alg, Key: key}, o, c)
+}
+
+// signed is a token in the compact form.
+func signed(t *testing.T, key jose.SigningKey, o *jose.SignerOptions, c claims) string {
+	t.Helper()
+	s, err := jose.NewSigner(key, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,23 +242,8 @@ func (s *issuers) cases(t *testing.T) []tokenCase {
 // critical is a token with a header that must be understood.
 func critical(t *testing.T, key crypto.Signer, c claims) string {
 	t.Helper()
-	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", "r").WithHeader("crit", []string{"x"}).WithHeader("x", 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	j, err := s.Sign(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := j.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
+	o := (&jose.SignerOptions{}).WithHeader("kid", "r").WithHeader("crit", []string{"x"}).WithHeader("x", 1)
+	return signed(t, jose.SigningKey{Algorithm: jose.RS256, Key: key}, o, c)
 }
 
 // checkTokens sends every case, twice: a token that is known is treated as one that
