@@ -44,9 +44,12 @@ func testStrict(t *testing.T, m *mesh) {
 		t.Fatalf("permissive: %s %v", a, err)
 	}
 	m.apply(t, "mtls-strict")
-	if a, err := ask(t, m.from(out, details), "http://"+details+"/details/0"); err == nil {
-		t.Errorf("a plaintext call from outside of the mesh was answered: %s", a)
-	}
+	m.inForce(t, func() error {
+		if a, err := ask(t, m.from(out, details), "http://"+details+"/details/0"); err == nil {
+			return fmt.Errorf("a plaintext call from outside of the mesh was answered: %s", a)
+		}
+		return nil
+	})
 	virtual := m.service(t, "details").ClusterIP + ":9080"
 	if a, err := ask(t, m.from(out, virtual), "http://"+virtual+"/details/0"); err == nil {
 		t.Errorf("a plaintext call to the service was answered: %s", a)

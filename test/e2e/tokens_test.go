@@ -48,13 +48,16 @@ func testTokens(t *testing.T, m *mesh) {
 		{"abc", 401, "Jwt is not in the form of Header.Payload.Signature"},
 		{sampleToken(t, "admin.jwt"), 200, "<title>"},
 	} {
-		a := m.get(t, "/productpage", "Authorization", "Bearer "+c.token)
-		if a.code != c.code || !strings.Contains(a.body, c.body) {
-			t.Errorf("with %.20s…: %s, want %d %s", c.token, a, c.code, c.body)
-		}
-		if challenge := a.header.Get("Www-Authenticate"); (a.code == 401) != strings.Contains(challenge, "invalid_token") {
-			t.Errorf("with %.20s…: %d and the challenge %q", c.token, a.code, challenge)
-		}
+		m.inForce(t, func() error {
+			a := m.get(t, "/productpage", "Authorization", "Bearer "+c.token)
+			if a.code != c.code || !strings.Contains(a.body, c.body) {
+				return fmt.Errorf("with %.20s…: %s, want %d %s", c.token, a, c.code, c.body)
+			}
+			if challenge := a.header.Get("Www-Authenticate"); (a.code == 401) != strings.Contains(challenge, "invalid_token") {
+				return fmt.Errorf("with %.20s…: %d and the challenge %q", c.token, a.code, challenge)
+			}
+			return nil
+		})
 	}
 	if m.envoy {
 		return
