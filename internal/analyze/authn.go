@@ -6,6 +6,7 @@ import (
 
 	security "istio.io/api/security/v1beta1"
 
+	"github.com/meshctl/meshctl/internal/plural"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -33,7 +34,7 @@ func jwksFetch(w *world, f *findings) {
 			continue
 		}
 		f.add(p.object, codeJWKSUnrestricted, under(p.path, "spec.containers"), text{
-			fmt.Sprintf("%s is not set, and %s name an address for keys: %s", blockedRanges, count(len(names), "RequestAuthentication"), strings.Join(names[:min(len(names), 5)], ", ")),
+			fmt.Sprintf("%s is not set, and %s name an address for keys: %s", blockedRanges, plural.Of(len(names), "RequestAuthentication"), strings.Join(names[:min(len(names), 5)], ", ")),
 			"who may write a RequestAuthentication makes the control plane send requests to any address",
 			"set " + blockedRanges + " to the ranges that hold no issuer of tokens, such as 169.254.0.0/16",
 		})

@@ -11,6 +11,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/plural"
 	"github.com/meshctl/meshctl/internal/reference"
 	"github.com/meshctl/meshctl/internal/resource"
 )
@@ -95,7 +96,7 @@ func (f *findings) expiry(o *resource.Object, from, until time.Time) {
 		f.addAt(o, codeCertificateExpires, diag.Error, field, text{"the certificate is valid only from " + day(from), "clients refuse the connection until then", fix})
 	case left < expiresSoon:
 		f.add(o, codeCertificateExpires, field, text{
-			fmt.Sprintf("the certificate expires on %s, in %s", day(until), count(int(left.Hours()/24), "day")), "clients refuse connections from then on", fix,
+			fmt.Sprintf("the certificate expires on %s, in %s", day(until), plural.Of(int(left.Hours()/24), "day")), "clients refuse connections from then on", fix,
 		})
 	}
 }

@@ -62,11 +62,3 @@ func in(path, key string) string { return path + "[" + key + "]" }
 
 // under joins a path and a field; the path may be empty.
 func under(path, field string) string { return strings.TrimPrefix(path+"."+field, ".") }
-
-// count prints a number with its noun.
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}

@@ -12,6 +12,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/meshctl/meshctl/internal/plural"
 )
 
 // RemovalInput says what is to be removed.
@@ -343,7 +345,7 @@ func (i *Installer) awaitGone(ctx context.Context, all []*unstructured.Unstructu
 func (r *Removal) ResourceKinds() string {
 	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(r.Resources)) {
-		parts = append(parts, Count(r.Resources[kind], kind))
+		parts = append(parts, plural.Of(r.Resources[kind], kind))
 	}
 	return strings.Join(parts, ", ")
 }

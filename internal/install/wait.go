@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/meshctl/meshctl/internal/kube"
+	"github.com/meshctl/meshctl/internal/plural"
 )
 
 // NotReadyError says what did not become ready in time, and why.
@@ -39,14 +40,6 @@ func (e *NotReadyError) Reasons() string {
 		lines[i] = o.ID.String() + ": " + o.Reason
 	}
 	return strings.Join(lines, "\n")
-}
-
-// Count is a number of things: "1 pod", "3 pods".
-func Count[N int | int64](n N, word string) string {
-	if n != 1 {
-		word += "s"
-	}
-	return fmt.Sprintf("%d %s", n, word)
 }
 
 // pollInterval is between looks at what is waited for.
@@ -148,7 +141,7 @@ func readiness(u *unstructured.Unstructured) (bool, string) {
 		case ready < want:
 			return false, fmt.Sprintf("%d of %d replicas are ready", ready, want)
 		case number("status", "replicas") > want && u.GetKind() == "Deployment":
-			return false, Count(number("status", "replicas")-want, "old replica") + " left to end"
+			return false, plural.Of(number("status", "replicas")-want, "old replica") + " left to end"
 		}
 	case "DaemonSet":
 		want := number("status", "desiredNumberScheduled")

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/meshctl/meshctl/internal/plural"
 )
 
 // barWidth is the length of the longest bar of the histogram.
@@ -42,9 +44,9 @@ func (p *printer) line(format string, args ...any) {
 
 func (r *Result) printHead(p *printer) {
 	p.line("%s", strings.TrimSpace(r.Method+" "+r.URL))
-	how := r.Protocol + ", " + plural(int64(r.Connections), "connection")
+	how := r.Protocol + ", " + plural.Of(r.Connections, "connection")
 	if r.Streams > 1 {
-		how += " of " + plural(int64(r.Streams), "stream")
+		how += " of " + plural.Of(r.Streams, "stream")
 	}
 	if r.WantedRate > 0 {
 		how += fmt.Sprintf(", %s requests/s wanted", trimFloat(r.WantedRate))
@@ -158,10 +160,10 @@ func (r *Result) printNotes(p *printer) {
 	}
 	if r.Unsent > 0 {
 		notes = append(notes, fmt.Sprintf("%s due in time could not be sent: all connections were busy. "+
-			"The target is slower than the wanted rate, or needs more connections", plural(r.Unsent, "request")))
+			"The target is slower than the wanted rate, or needs more connections", plural.Of(r.Unsent, "request")))
 	}
 	if r.Reconnects > 0 {
-		notes = append(notes, plural(r.Reconnects, "request")+" sent again, since the target had closed the idle connection")
+		notes = append(notes, plural.Of(r.Reconnects, "request")+" sent again, since the target had closed the idle connection")
 	}
 	if len(notes) == 0 {
 		return
@@ -184,13 +186,6 @@ func percent(n, of int64) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.2f%%", 100*float64(n)/float64(of))
-}
-
-func plural(n int64, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return strconv.FormatInt(n, 10) + " " + word + "s"
 }
 
 func trimFloat(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }

@@ -49,7 +49,7 @@ var rules = []rule{
 		why:   "the control plane and the data plane meet only in the xDS protocol, or neither could be checked against another's",
 	},
 	{
-		who: []string{"internal/collection", "internal/diag", "internal/version"}, std: true,
+		who: []string{"internal/collection", "internal/diag", "internal/plural", "internal/version"}, std: true,
 		why: "everything is built on them, so they are built on nothing",
 	},
 	{

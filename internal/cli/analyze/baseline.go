@@ -8,6 +8,7 @@ import (
 	"github.com/meshctl/meshctl/internal/analyze/baseline"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/plural"
 )
 
 // unknownToBaseline leaves out what is known, and says so.
@@ -28,10 +29,10 @@ func (o *Options) unknownToBaseline(found []diag.Diagnostic) ([]diag.Diagnostic,
 	}
 	fresh, gone := b.Without(found)
 	if n := len(found) - len(fresh); n > 0 {
-		o.Env.IO.Sayf("%s left out: known by %s\n", plural(n, "finding"), o.Baseline)
+		o.Env.IO.Sayf("%s left out: known by %s\n", plural.Of(n, "finding"), o.Baseline)
 	}
 	if gone > 0 {
-		o.Env.IO.Sayf("%s of %s not found any more; --write-baseline %s takes them out\n", plural(gone, "finding"), o.Baseline, o.Baseline)
+		o.Env.IO.Sayf("%s of %s not found any more; --write-baseline %s takes them out\n", plural.Of(gone, "finding"), o.Baseline, o.Baseline)
 	}
 	return fresh, nil
 }
@@ -41,6 +42,6 @@ func (o *Options) writeBaseline(b baseline.Baseline) error {
 	if err := writeFile(o.WriteBaseline, b.Format()); err != nil {
 		return exit.Failuref("cannot write baseline %s", o.WriteBaseline).Because(err)
 	}
-	o.Env.IO.Sayf("%s written to %s\n", plural(b.Len(), "finding"), o.WriteBaseline)
+	o.Env.IO.Sayf("%s written to %s\n", plural.Of(b.Len(), "finding"), o.WriteBaseline)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/plural"
 	"github.com/meshctl/meshctl/internal/yamledit"
 )
 
@@ -77,11 +78,11 @@ func (o *Options) sayFixed(fixed, files, remain int) {
 	case fixed == 0:
 		io.Sayf("nothing can be put right with certainty\n")
 	case o.Write:
-		io.Sayf("%s put right in %s\n", plural(fixed, "finding"), plural(files, "file"))
+		io.Sayf("%s put right in %s\n", plural.Of(fixed, "finding"), plural.Of(files, "file"))
 	default:
-		io.Sayf("%s can be put right in %s; --write does it\n", plural(fixed, "finding"), plural(files, "file"))
+		io.Sayf("%s can be put right in %s; --write does it\n", plural.Of(fixed, "finding"), plural.Of(files, "file"))
 	}
 	if remain > 0 {
-		io.Sayf("%s remain: look at them without --fix\n", plural(remain, "finding"))
+		io.Sayf("%s remain: look at them without --fix\n", plural.Of(remain, "finding"))
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/localmesh/meshapi"
+	"github.com/meshctl/meshctl/internal/plural"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -68,7 +69,7 @@ func templateFindings(files []meshapi.File) []diag.Diagnostic {
 		line := 1 + bytes.Count(all[0].Data[:action.FindIndex(all[0].Data)[0]], []byte("\n"))
 		message := "the file is a template of a Helm chart, which is not rendered"
 		if len(all) > 1 {
-			message = plural(len(all), "file") + " of " + chart + " are templates of a Helm chart, which are not rendered: " + names(all)
+			message = plural.Of(len(all), "file") + " of " + chart + " are templates of a Helm chart, which are not rendered: " + names(all)
 		}
 		out = append(out, diag.Diagnostic{
 			Code: codeTemplate, Severity: diag.Warning, Pos: diag.Pos{File: all[0].Name, Line: line, Col: 1},

@@ -9,6 +9,7 @@ import (
 	checks "github.com/meshctl/meshctl/internal/analyze"
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/plural"
 )
 
 // message is a finding in JSON: istioctl's fields, and ours.
@@ -92,7 +93,7 @@ func summary(found []diag.Diagnostic, paint func(stdio.Style, string) string) st
 		word     string
 	}{{diag.Error, "error"}, {diag.Warning, "warning"}, {diag.Info, "note"}} {
 		if n := counts[s.severity]; n > 0 {
-			parts = append(parts, plural(n, s.word))
+			parts = append(parts, plural.Of(n, s.word))
 		}
 	}
 	if n := counts[diag.Unknown]; n > 0 {
@@ -102,13 +103,6 @@ func summary(found []diag.Diagnostic, paint func(stdio.Style, string) string) st
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}
 
 // list prints the analyzers.
 func (o *Options) list() error {

@@ -18,6 +18,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/localmesh/meshapi"
+	"github.com/meshctl/meshctl/internal/plural"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -165,7 +166,7 @@ func (in *gathered) notes() []string {
 		if len(parts) > most {
 			parts = append(parts[:most], "…")
 		}
-		out = append(out, plural(n, "object")+" of kinds that the mesh does not read left alone: "+strings.Join(parts, ", "))
+		out = append(out, plural.Of(n, "object")+" of kinds that the mesh does not read left alone: "+strings.Join(parts, ", "))
 	}
 	if len(in.foreign) > 0 {
 		var parts []string
@@ -175,7 +176,7 @@ func (in *gathered) notes() []string {
 		if len(in.foreign) > 3 {
 			parts = append(parts, "…")
 		}
-		out = append(out, plural(len(in.foreign), "file")+" without objects left alone: "+strings.Join(parts, ", "))
+		out = append(out, plural.Of(len(in.foreign), "file")+" without objects left alone: "+strings.Join(parts, ", "))
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	"github.com/meshctl/meshctl/internal/compare"
 	"github.com/meshctl/meshctl/internal/effect"
+	"github.com/meshctl/meshctl/internal/plural"
 )
 
 // tell prints a report for people: what it does to requests first.
@@ -160,11 +161,7 @@ func crowd(proxies []compare.Proxy) string {
 			out = append(out, fmt.Sprintf("and %d more namespaces", len(order)-i))
 			break
 		}
-		s := ""
-		if by[k] > 1 {
-			s = "s"
-		}
-		out = append(out, fmt.Sprintf("%d %s%s in %s", by[k], k.kind, s, k.namespace))
+		out = append(out, plural.Of(by[k], k.kind)+" in "+k.namespace)
 	}
 	return fmt.Sprintf("%s (%d workloads)", strings.Join(out, ", "), len(workloads))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/installopts"
 	"github.com/meshctl/meshctl/internal/install"
+	"github.com/meshctl/meshctl/internal/plural"
 )
 
 // Options of the command.
@@ -107,16 +108,16 @@ func Run(ctx context.Context, o *Options) error {
 			e.IO.Printf("%s\n", install.IDOf(u))
 		}
 		sayAbout(e, r)
-		e.IO.Sayf("%s would be removed\n", install.Count(len(r.Objects), "object"))
+		e.IO.Sayf("%s would be removed\n", plural.Of(len(r.Objects), "object"))
 		return nil
 	}
 	if len(r.Proxies) > 0 && !o.Force && o.Yes && !in.Purge {
-		return exit.Failuref("in use: revision %s serves %s", in.Revision, install.Count(len(r.Proxies), "pod")).
+		return exit.Failuref("in use: revision %s serves %s", in.Revision, plural.Of(len(r.Proxies), "pod")).
 			Because(fmt.Errorf("%s", names(r.Proxies))).
 			Try("move them first: label their namespaces for another revision, and meshctl restart --outdated").Try("--force, to leave them without a control plane")
 	}
 	sayAbout(e, r)
-	if err := installopts.Confirm(e, o.Yes, "%s will be removed from %s.", install.Count(len(r.Objects), "object"), i.Client.Name()); err != nil {
+	if err := installopts.Confirm(e, o.Yes, "%s will be removed from %s.", plural.Of(len(r.Objects), "object"), i.Client.Name()); err != nil {
 		return err
 	}
 	removed, err := i.Remove(ctx, r, o.Timeout)
@@ -129,7 +130,7 @@ func Run(ctx context.Context, o *Options) error {
 		}
 		return installopts.Explain(e, err)
 	}
-	show.Done("Uninstall complete: %s removed, and none is left", install.Count(len(removed), "object"))
+	show.Done("Uninstall complete: %s removed, and none is left", plural.Of(len(removed), "object"))
 	for _, k := range r.Kept {
 		e.IO.Sayf("  kept: %s\n", k)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/localmesh/meshapi"
+	"github.com/meshctl/meshctl/internal/plural"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -103,11 +104,7 @@ func (o *Options) print(results []result) {
 		if !r.Valid {
 			mark, word = io.OutPaint(stdio.Red, "✖"), "is not valid"
 		}
-		objects := "objects"
-		if r.Objects == 1 {
-			objects = "object"
-		}
-		io.Printf("%s %s %s (%d %s read)\n", mark, r.File, word, r.Objects, objects)
+		io.Printf("%s %s %s (%s read)\n", mark, r.File, word, plural.Of(r.Objects, "object"))
 		o.Env.PrintFindings(r.Findings)
 	}
 }

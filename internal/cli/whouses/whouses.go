@@ -4,7 +4,6 @@ package whouses
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/inspection"
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	"github.com/meshctl/meshctl/internal/inspect"
+	"github.com/meshctl/meshctl/internal/plural"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -105,12 +105,12 @@ func (o *Options) print(u *inspect.Users) error {
 		io.Printf("%s: nothing uses it\n", io.OutPaint(stdio.Bold, what))
 		return nil
 	}
-	state := "is used in " + count(len(u.Uses), "place")
+	state := "is used in " + plural.Of(len(u.Uses), "place")
 	if len(u.Uses) == 0 {
 		state = "is named nowhere"
 	}
 	if !u.Exists {
-		state = "does not exist, and is named in " + count(len(u.Uses), "place")
+		state = "does not exist, and is named in " + plural.Of(len(u.Uses), "place")
 	}
 	io.Printf("%s %s\n", io.OutPaint(stdio.Bold, what), state)
 	if len(u.Uses) > 0 {
@@ -153,11 +153,4 @@ func breaks(uses []inspect.Use) string {
 		out = append(out, kind+" "+strings.Join(names, ", "))
 	}
 	return strings.Join(out, "; ")
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

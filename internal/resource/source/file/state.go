@@ -9,6 +9,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/plural"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -71,7 +72,7 @@ func unreadable(c candidate, old *fileState, err error) *fileState {
 		Message: "cannot be read: " + reason(err), Effect: "nothing is read from it", Fix: "make it readable, or remove it",
 	}
 	if n := len(next.kept); n > 0 {
-		d.Effect = fmt.Sprintf("the last good version of %s stays in force", countObjects(n))
+		d.Effect = fmt.Sprintf("the last good version of %s stays in force", plural.Of(n, "object"))
 	}
 	next.findings = []diag.Diagnostic{d}
 	return next
@@ -152,11 +153,4 @@ func (f *fileState) keepLastGood(old *fileState, broken []resource.Document) []r
 		}
 	}
 	return rest
-}
-
-func countObjects(n int) string {
-	if n == 1 {
-		return "1 object"
-	}
-	return fmt.Sprintf("%d objects", n)
 }
