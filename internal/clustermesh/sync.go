@@ -1,11 +1,13 @@
 package clustermesh
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
 	"github.com/meshctl/meshctl/internal/controlplane"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
+	"github.com/meshctl/meshctl/internal/mesh"
 )
 
 // ParseSync reads /debug/syncz of any control plane: Istio's gives the nonces that were
@@ -25,14 +27,10 @@ func ParseSync(body []byte) ([]xdsserve.Session, error) {
 func sessionOf(s *controlplane.SyncStatus) xdsserve.Session {
 	x := s.Session
 	if x.Node == "" {
-		x.Node = s.ProxyType + "~~" + s.Proxy + "~"
+		x.Node = mesh.NodeID{Type: mesh.ProxyType(s.ProxyType), Proxy: s.Proxy}.String()
 	}
-	if x.Version == "" {
-		x.Version = s.IstioVersion
-	}
-	if x.Version == "" {
-		x.Version = s.ProxyVersion
-	}
+	x.ClusterID = cmp.Or(x.ClusterID, s.ClusterID)
+	x.Version = cmp.Or(x.Version, s.IstioVersion, s.ProxyVersion)
 	if len(x.Types) > 0 {
 		return x
 	}

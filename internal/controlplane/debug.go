@@ -12,6 +12,7 @@ import (
 	"github.com/meshctl/meshctl/internal/collection"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
 	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -107,8 +108,7 @@ func (cp *ControlPlane) connections() any {
 		Clients []client `json:"clients"`
 	}{Clients: []client{}}
 	for _, s := range cp.server.Ledger().Sessions() {
-		_, proxy := nodeParts(s.Node)
-		out.Clients = append(out.Clients, client{fmt.Sprintf("%s-%d", proxy, s.ID), s.Connected, s.Peer})
+		out.Clients = append(out.Clients, client{fmt.Sprintf("%s-%d", mesh.ProxyName(s.Node), s.ID), s.Connected, s.Peer})
 	}
 	out.Total = len(out.Clients)
 	return out

@@ -2,6 +2,8 @@ package controlplane_test
 
 import (
 	"bytes"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -13,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/meshctl/meshctl/internal/controlplane"
 	"github.com/meshctl/meshctl/internal/identity"
@@ -79,9 +82,43 @@ func TestQuestionsOverXDS(t *testing.T) {
 	if got := len(p.cp.Server().Ledger().Sessions()); got != 1 {
 		t.Errorf("%d sessions: who asks is one", got)
 	}
+	pageOf(t, p, "/debug/syncz", `"cluster_id": "Kubernetes"`)
+	several := newPlane(t, controlplane.Settings{Cluster: "west", RemoteCluster: func(id string) bool { return id == "east" }})
+	several.apply(shop)
+	for pod, cluster := range map[string]string{"reviews-1.shop": "east", "reviews-2.shop": ""} { // one that names none is at home
+		n := node(pod, "sidecar", true, nil)
+		n.Metadata.Fields["CLUSTER_ID"] = structpb.NewStringValue(cluster)
+		several.connect(n)
+	}
+	if r, err = ask(several, "istio.io/debug/syncz"); err != nil || len(r.Resources) != 2 {
+		t.Fatalf("two clusters: %v, %v", r, err)
+	}
+	for i, want := range []string{"east", "west"} {
+		if err := r.Resources[i].UnmarshalTo(&client); err != nil || client.GetNode().GetMetadata().GetFields()["CLUSTER_ID"].GetStringValue() != want {
+			t.Errorf("a proxy of %s: %v, %v", want, &client, err)
+		}
+	}
+	pageOf(t, several, "/debug/syncz", `"cluster_id": "east"`, `"cluster_id": "west"`)
 	stranger := newPlane(t, controlplane.Settings{Authenticator: caller{id: identity.ID{TrustDomain: "cluster.local", Namespace: "shop", ServiceAccount: "default"}}})
 	stranger.apply(shop)
 	if _, err := ask(stranger, "istio.io/debug/syncz"); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("a workload of namespace shop: %v", err)
 	}
+}
+
+// pageOf asks for a debug page, which has to hold what is given.
+func pageOf(t *testing.T, p *plane, path string, want ...string) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	p.cp.Debug().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	body := w.Body.String()
+	if w.Code != http.StatusOK {
+		t.Errorf("%s: %d: %s", path, w.Code, body)
+	}
+	for _, s := range want {
+		if !strings.Contains(body, s) {
+			t.Errorf("%s has no %s:\n%s", path, s, body)
+		}
+	}
+	return body
 }

@@ -65,7 +65,7 @@ func (cp *ControlPlane) RefusalFindings() []diag.Diagnostic {
 			if nodes[c] == nil {
 				causes = append(causes, c)
 			}
-			if n := podOf(r.Node); !slices.Contains(nodes[c], n) {
+			if n := mesh.ProxyName(r.Node); !slices.Contains(nodes[c], n) {
 				nodes[c] = append(nodes[c], n)
 			}
 		}
@@ -96,14 +96,6 @@ func decisive(all []mesh.Origin) []mesh.Origin {
 		return all
 	}
 	return out
-}
-
-// podOf is the pod in the id of a node, type~ip~pod.namespace~domain.
-func podOf(node string) string {
-	if parts := strings.Split(node, "~"); len(parts) == 4 {
-		return parts[2]
-	}
-	return node
 }
 
 // someOf names a few proxies and counts the rest.

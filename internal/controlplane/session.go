@@ -114,7 +114,7 @@ func (s *sessions) matches(caller identity.Caller, proxy *mesh.Proxy) error {
 	if proxy.ServiceAccount != "" && caller.ID.ServiceAccount != proxy.ServiceAccount {
 		return fmt.Errorf("identity %s may not speak for service account %q", caller.ID, proxy.ServiceAccount)
 	}
-	w, ok := s.cp.mesh.Workloads.Get(mesh.WorkloadKey(s.cp.mesh.Settings.ObjectCluster(proxy.Cluster), "Pod", proxy.Namespace, proxy.Name))
+	w, ok := s.cp.mesh.Workloads.Get(s.cp.mesh.PodKey(proxy))
 	if ok && w.ServiceAccount != caller.ID.ServiceAccount {
 		return fmt.Errorf("identity %s may not speak for pod %s, which runs as %q", caller.ID, proxy.Name, w.ServiceAccount)
 	}

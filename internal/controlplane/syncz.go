@@ -1,9 +1,10 @@
 package controlplane
 
 import (
-	"strings"
+	"cmp"
 
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
+	"github.com/meshctl/meshctl/internal/mesh"
 )
 
 // SyncStatus is one proxy in /debug/syncz: the fields that Istio's tools read, and
@@ -34,8 +35,11 @@ type SyncStatus struct {
 func (cp *ControlPlane) syncStatuses() []SyncStatus {
 	out := []SyncStatus{}
 	for _, s := range cp.server.Ledger().Sessions() {
-		x := SyncStatus{Session: s, ClusterID: cp.set.Cluster, IstioVersion: s.Version, ProxyVersion: s.Version}
-		x.ProxyType, x.Proxy = nodeParts(s.Node)
+		id, _ := mesh.ParseNodeID(s.Node)
+		x := SyncStatus{
+			Session: s, ClusterID: cmp.Or(s.ClusterID, cp.set.Cluster), Proxy: id.Proxy, ProxyType: string(id.Type),
+			IstioVersion: s.Version, ProxyVersion: s.Version,
+		}
 		for _, t := range s.Types {
 			switch t.TypeURL {
 			case xdsserve.TypeCluster:
@@ -53,13 +57,4 @@ func (cp *ControlPlane) syncStatuses() []SyncStatus {
 		out = append(out, x)
 	}
 	return out
-}
-
-// nodeParts takes type and pod.namespace from a node id: type~ip~pod.namespace~domain.
-func nodeParts(id string) (kind, proxy string) {
-	parts := strings.Split(id, "~")
-	if len(parts) != 4 {
-		return "", id
-	}
-	return parts[0], parts[2]
 }

@@ -82,7 +82,7 @@ func New(s Settings) (*ControlPlane, error) {
 	cp.view = view.New(cp.graph, cp.mesh, s.Now)
 	cp.sink = newSink(cp)
 	cp.server = xdsserve.NewServer(xdsserve.Inputs{
-		Source: &sessions{cp: cp}, Answerer: &questions{cp: cp}, Logger: s.Logger, Limits: s.Limits, Version: meshVersion,
+		Source: &sessions{cp: cp}, Answerer: &questions{cp: cp}, Logger: s.Logger, Limits: s.Limits, Describe: cp.describe,
 	})
 	return cp, nil
 }
@@ -164,8 +164,14 @@ func (cp *ControlPlane) FetchKeys(o jwks.Options) *jwks.Fetcher {
 // them; GatewayStatuses depend on it.
 func (cp *ControlPlane) Deployed() *collection.Input[*gatewayapi.Deployed] { return cp.inputs.Deployed }
 
-// meshVersion is the version of the mesh's programs that a proxy is one of; an
-// Envoy's own is another.
-func meshVersion(node *corev3.Node) string {
-	return node.GetMetadata().GetFields()["ISTIO_VERSION"].GetStringValue()
+// describe reads what a proxy says of itself: the version of the mesh's programs that
+// it is one of (an Envoy's own is another), and its cluster. Open has checked that the
+// cluster is one of the mesh; where there are no others, it is not asked.
+func (cp *ControlPlane) describe(node *corev3.Node) xdsserve.Client {
+	fields := node.GetMetadata().GetFields()
+	out := xdsserve.Client{Version: fields["ISTIO_VERSION"].GetStringValue()}
+	if cp.set.RemoteCluster != nil {
+		out.ClusterID = cp.mesh.Settings.ClusterID(fields["CLUSTER_ID"].GetStringValue())
+	}
+	return out
 }

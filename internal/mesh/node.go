@@ -22,21 +22,21 @@ const maxNodeField = 512
 // ProxyFromNode reads a proxy's identity. What is missing in the metadata is
 // taken from the id; what contradicts it is an error.
 func ProxyFromNode(n NodeInfo) (*Proxy, error) {
-	parts := strings.Split(n.ID, "~")
-	if len(parts) != 4 {
+	id, ok := ParseNodeID(n.ID)
+	if !ok {
 		return nil, fmt.Errorf("node id %.100q: want type~ip~name.namespace~domain", n.ID)
 	}
-	for _, p := range parts {
+	for _, p := range []string{string(id.Type), id.Address, id.Proxy, id.Domain} {
 		if len(p) > maxNodeField {
 			return nil, fmt.Errorf("node id: a part is longer than %d bytes", maxNodeField)
 		}
 	}
-	p := &Proxy{Type: ProxyType(parts[0]), ID: parts[2], DNSDomain: parts[3], Locality: n.Locality, Dialect: DialectEnvoy}
+	p := &Proxy{Type: id.Type, ID: id.Proxy, DNSDomain: id.Domain, Locality: n.Locality, Dialect: DialectEnvoy}
 	if p.Type != Sidecar && p.Type != Router {
-		return nil, fmt.Errorf("node id %.100q: type %q is not one of sidecar, router", n.ID, parts[0])
+		return nil, fmt.Errorf("node id %.100q: type %q is not one of sidecar, router", n.ID, id.Type)
 	}
-	name, namespace, ok := cutLast(parts[2], ".")
-	if !ok {
+	name, namespace := id.Pod()
+	if namespace == "" {
 		return nil, fmt.Errorf("node id %.100q: want name.namespace in its third part", n.ID)
 	}
 	m := metadata(n.Metadata)
@@ -44,7 +44,7 @@ func ProxyFromNode(n NodeInfo) (*Proxy, error) {
 	if p.Namespace != namespace {
 		return nil, fmt.Errorf("node id %.100q: its namespace is not that of the metadata, %q", n.ID, p.Namespace)
 	}
-	if err := p.setAddresses(parts[1], m.list("INSTANCE_IPS")); err != nil {
+	if err := p.setAddresses(id.Address, m.list("INSTANCE_IPS")); err != nil {
 		return nil, err
 	}
 	p.Labels = m.table("LABELS")

@@ -22,6 +22,7 @@ import (
 	"github.com/meshctl/meshctl/internal/local/api"
 	"github.com/meshctl/meshctl/internal/local/client"
 	"github.com/meshctl/meshctl/internal/localmesh/meshapi"
+	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -156,8 +157,8 @@ func (m *Mesh) Sessions(ctx context.Context) (map[string]*xdsserve.Session, erro
 		}
 		for j := range all[i].Sessions {
 			s := &all[i].Sessions[j]
-			if parts := strings.Split(s.Node, "~"); len(parts) == 4 {
-				out[parts[2]] = s
+			if id, ok := mesh.ParseNodeID(s.Node); ok {
+				out[id.Proxy] = s
 			}
 		}
 	}

@@ -2,6 +2,7 @@
 package proxystatus
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/stdio"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
 	"github.com/meshctl/meshctl/internal/localmesh/meshapi"
+	"github.com/meshctl/meshctl/internal/mesh"
 )
 
 // Options of the command.
@@ -134,8 +136,9 @@ func (o *Options) collect(ctx context.Context, m *env.Mesh, instances []meshapi.
 			o.Env.IO.Sayf("control plane %s does not answer, its proxies are missing here: %v\n", i.Name, i.Problem)
 		}
 		for _, s := range i.Sessions {
-			p := proxy{Cluster: i.Cluster, Istiod: i.Name, Connected: true, Session: &s}
-			p.Name, p.Namespace = nodeName(s.Node)
+			p := proxy{Cluster: cmp.Or(s.ClusterID, i.Cluster), Istiod: i.Name, Connected: true, Session: &s}
+			id, _ := mesh.ParseNodeID(s.Node)
+			p.Name, p.Namespace = id.Pod()
 			seen[p.fullName()] = true
 			out = append(out, p)
 		}
@@ -152,17 +155,4 @@ func (o *Options) collect(ctx context.Context, m *env.Mesh, instances []meshapi.
 	}
 	slices.SortFunc(out, func(a, b proxy) int { return strings.Compare(a.fullName(), b.fullName()) })
 	return out, nil
-}
-
-// nodeName takes pod and namespace from an xDS node id: type~ip~pod.namespace~domain.
-func nodeName(id string) (name, namespace string) {
-	parts := strings.Split(id, "~")
-	if len(parts) != 4 {
-		return id, ""
-	}
-	i := strings.LastIndexByte(parts[2], '.')
-	if i < 0 {
-		return parts[2], ""
-	}
-	return parts[2][:i], parts[2][i+1:]
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/compare"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
+	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 	"github.com/meshctl/meshctl/internal/whatif"
 )
@@ -171,7 +172,7 @@ func (w *waiter) proxies(ctx context.Context, s *Status) error {
 		}
 		for i := range in.Sessions {
 			x := &in.Sessions[i]
-			name := pod(x.Node)
+			name := mesh.ProxyName(x.Node)
 			if w.known && w.concerned != nil && !w.concerned[name] || seen[name] {
 				continue
 			}
@@ -200,14 +201,6 @@ func (w *waiter) proxies(ctx context.Context, s *Status) error {
 		s.Missing = append(s.Missing, Proxy{name, "it is not connected to the control plane"})
 	}
 	return nil
-}
-
-// pod is pod.namespace of a node's id, type~ip~pod.namespace~domain.
-func pod(node string) string {
-	if p := strings.Split(node, "~"); len(p) == 4 {
-		return p[2]
-	}
-	return node
 }
 
 // state says what a session has not acknowledged, or refused.

@@ -62,6 +62,11 @@ func workloads(g *collection.Graph, m *Mesh, in *Inputs) {
 	m.WorkloadsByNamespace = collection.NewIndex(m.Workloads, "namespace", func(w *mesh.Workload) []string { return []string{w.Namespace} })
 }
 
+// PodKey is the key in Workloads of the pod that a proxy runs in, if it runs in one.
+func (m *Mesh) PodKey(p *mesh.Proxy) string {
+	return mesh.WorkloadKey(m.Settings.ObjectCluster(m.Settings.ClusterID(p.Cluster)), "Pod", p.Namespace, p.Name)
+}
+
 func podWorkload(o *resource.Object, pod *corev1.Pod, node *corev1.Node, s Settings) *mesh.Workload {
 	w := &mesh.Workload{
 		Namespace: o.Key.Namespace, Name: o.Key.Name, Labels: o.Meta.Labels,

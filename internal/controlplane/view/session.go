@@ -110,8 +110,7 @@ func (v *View) classes() {
 // WorkloadEntry of its machine, by the name that is known or else by address and
 // account; nil for none.
 func (v *View) workloadOf(c *collection.Ctx, p *mesh.Proxy) *mesh.Workload {
-	cluster := v.m.Settings.ObjectCluster(v.m.Settings.ClusterID(p.Cluster))
-	if w, ok := collection.Fetch(c, v.m.Workloads, mesh.WorkloadKey(cluster, "Pod", p.Namespace, p.Name)); ok {
+	if w, ok := collection.Fetch(c, v.m.Workloads, v.m.PodKey(p)); ok {
 		return w
 	}
 	if p.Entry != "" {

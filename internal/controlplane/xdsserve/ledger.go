@@ -24,7 +24,8 @@ type Ledger struct {
 type Session struct {
 	ID        uint64       `json:"id"`
 	Node      string       `json:"node"`
-	Cluster   string       `json:"cluster,omitempty"`
+	Cluster   string       `json:"cluster,omitempty"`   // what the proxy calls its own service
+	ClusterID string       `json:"clusterID,omitempty"` // that it runs in; "" where nobody says
 	Version   string       `json:"version,omitempty"`
 	Build     string       `json:"build,omitempty"` // which program it is: "envoy 1.40.0"
 	Peer      string       `json:"peer"`

@@ -1,6 +1,7 @@
 package xdsserve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,9 +31,15 @@ type Inputs struct {
 	// stay after it came back, so that its routes can be told first. 0 means 2 s,
 	// below 0 not at all.
 	RemovalGrace time.Duration
-	// Version is what a client's metadata says its version is; "", and without the
-	// function, it is that of the client's build.
-	Version func(node *corev3.Node) string
+	// Describe reads what the metadata of a client says of it; nil: nothing.
+	Describe func(node *corev3.Node) Client
+}
+
+// Client is what a client says of itself in its node's metadata, whose keys are not
+// xDS's but the mesh's.
+type Client struct {
+	Version   string // "" is that of the client's build
+	ClusterID string // of the Kubernetes cluster that it runs in; "" where nobody says
 }
 
 // Server is the aggregated discovery service. It serves on any number of gRPC
@@ -45,7 +52,7 @@ type Server struct {
 	log          *slog.Logger
 	limits       Limits
 	removalGrace time.Duration
-	version      func(*corev3.Node) string
+	describe     func(*corev3.Node) Client
 	ledger       *Ledger
 	metrics      *Metrics
 
@@ -66,7 +73,7 @@ func NewServer(in Inputs) *Server {
 	}
 	return &Server{
 		source: in.Source, answerer: in.Answerer, log: in.Logger, limits: in.Limits.withDefaults(),
-		removalGrace: max(0, in.RemovalGrace), version: versions(in.Version),
+		removalGrace: max(0, in.RemovalGrace), describe: describing(in.Describe),
 		ledger: newLedger(), metrics: newMetrics(), closing: make(chan struct{}),
 	}
 }
@@ -158,7 +165,7 @@ func (s *Server) serve(wire wire, sotw bool, recv func() (request, error)) error
 	defer watch.Close()
 	session := s.newSession(wire, sotw, first.node, client, watch)
 	defer s.ledger.close(session.row)
-	version := s.version(first.node)
+	version := session.row.state.Version
 	s.metrics.connected(version, 1)
 	defer s.metrics.connected(version, -1)
 	session.log.Info("proxy connected", "protocol", session.row.state.Protocol)
@@ -181,11 +188,12 @@ func (s *Server) newSession(wire wire, sotw bool, node *corev3.Node, client Peer
 	if client.Addr != nil {
 		from = client.Addr.String()
 	}
+	told := s.describe(node)
 	return &session{
 		server: s, wire: wire, sotw: sotw, watch: watch, snap: watch.Current(),
 		log: s.log.With("proxy", node.GetId(), "peer", from),
 		row: s.ledger.open(Session{
-			Node: node.GetId(), Cluster: node.GetCluster(), Version: s.version(node), Build: buildOf(node),
+			Node: node.GetId(), Cluster: node.GetCluster(), ClusterID: told.ClusterID, Version: told.Version, Build: buildOf(node),
 			Peer: from, Connected: time.Now(), Protocol: protocol,
 		}),
 		subs: map[string]*subscription{},
@@ -292,21 +300,27 @@ func peerOf(ctx context.Context) Peer {
 	return out
 }
 
-// maxVersion bounds what a client says of its version.
-const maxVersion = 64
+// maxVersion bounds what a client says of its version, maxClusterID of its cluster.
+const (
+	maxVersion   = 64
+	maxClusterID = 253
+)
 
-// versions reads a client's version, by a function that looks first.
-func versions(told func(*corev3.Node) string) func(*corev3.Node) string {
-	return func(node *corev3.Node) string {
+// describing reads what a client says of itself, and its build where it says no version.
+func describing(told func(*corev3.Node) Client) func(*corev3.Node) Client {
+	return func(node *corev3.Node) Client {
+		var out Client
 		if told != nil {
-			if v := told(node); v != "" && len(v) <= maxVersion {
-				return v
-			}
+			out = told(node)
 		}
-		if v := versionOf(node); v != "" {
-			return v
+		if len(out.Version) > maxVersion {
+			out.Version = ""
 		}
-		return "unknown"
+		if len(out.ClusterID) > maxClusterID {
+			out.ClusterID = ""
+		}
+		out.Version = cmp.Or(out.Version, versionOf(node), "unknown")
+		return out
 	}
 }
 
