@@ -71,6 +71,7 @@ func ownAnalyzers() []Analyzer {
 		{"policy.Principal", "Service accounts in policies exist", []string{"MSH1002"}, principals},
 		{"policy.Selector", "The selector of a PeerAuthentication or RequestAuthentication selects a workload", []string{"IST0127"}, policySelectors},
 		{"policy.Token", "Where tokens are checked, a policy asks for one", []string{"MSH1004"}, tokensOptional},
+		{"policy.TokenChecked", "Where a policy asks for a token, one is checked", []string{"MSH1006"}, tokensUnchecked},
 		{"route.Retry", "Timeouts leave time for retries, and nothing is done twice", []string{"MSH1105", "MSH1106"}, routeRetries},
 		{"route.Shadow", "No rule is covered by an earlier one with a shorter path", []string{"MSH1107"}, shadowedRules},
 		{"route.Weight", "Weights add up to 100, over different destinations", []string{"MSH1103", "MSH1104"}, routeShares},

@@ -2,7 +2,6 @@ package analyze
 
 import (
 	"iter"
-	"strings"
 
 	security "istio.io/api/security/v1beta1"
 
@@ -18,26 +17,14 @@ func (w *world) authorizationPolicies() iter.Seq2[*resource.Object, *security.Au
 func authorizationPolicies(w *world, f *findings) {
 	for o, s := range w.authorizationPolicies() {
 		f.selectsWorkload(o, codeNoWorkload, "spec.selector.matchLabels", s.GetSelector().GetMatchLabels())
-		for i, r := range s.Rules {
-			for j, from := range r.GetFrom() {
-				path := at(at("spec.rules", i)+".from", j) + ".source"
-				f.ruleNamespaces(o, path+".namespaces", from.GetSource().GetNamespaces())
-				f.ruleNamespaces(o, path+".notNamespaces", from.GetSource().GetNotNamespaces())
+		for _, r := range w.references(o) {
+			if r.Kind != resource.KindNamespace || w.describes(r.Name) {
+				continue
 			}
+			f.missing(o, codeNotFound, w.missingUnless(w.listsNamespaces()), r.Field, "", text{
+				"namespace " + r.Name + " does not exist", "no request comes from there: " + r.Loss, "correct the name",
+			})
 		}
-	}
-}
-
-// ruleNamespaces reports names of namespaces that are not there; a * stands for any
-// text at either end.
-func (f *findings) ruleNamespaces(o *resource.Object, path string, names []string) {
-	for i, name := range names {
-		if name == "" || strings.Contains(name, "*") || f.w.describes(name) {
-			continue
-		}
-		f.missing(o, codeNotFound, f.w.missingUnless(f.w.listsNamespaces()), at(path, i), "", text{
-			"namespace " + name + " does not exist", "no request comes from there, so the rule does not match", "correct the name",
-		})
 	}
 }
 

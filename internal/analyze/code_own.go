@@ -11,6 +11,7 @@ var (
 	codeUncovered           = code{"MSH1003", diag.Info}
 	codeTokensOptional      = code{"MSH1004", diag.Warning}
 	codeIdentityWithoutMTLS = code{"MSH1005", diag.Warning}
+	codeTokensUnchecked     = code{"MSH1006", diag.Warning}
 
 	codeWildcardExposed    = code{"MSH1101", diag.Info}
 	codeSeveralForOne      = code{"MSH1102", diag.Warning}

@@ -7,6 +7,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
@@ -26,7 +27,7 @@ func isStandard(selector map[string]string) bool {
 }
 
 // gatewayConflicts reports Gateways that no workload serves (IST0101), and servers
-// of which another Gateway takes the port and a host (IST0145).
+// of which another Gateway takes the port and a host, or a wider one (IST0145).
 func gatewayConflicts(w *world, f *findings) {
 	type taken struct {
 		object *resource.Object
@@ -58,6 +59,26 @@ func gatewayConflicts(w *world, f *findings) {
 					continue
 				}
 				servers[key] = append(servers[key], taken{o, ns})
+			}
+		}
+	}
+	for o, g := range w.gateways() {
+		for i, s := range g.Servers {
+			where := mesh.LabelsKey(g.Selector) + "|" + s.GetBind() + "|" + portText(s) + "|"
+			for j, h := range s.Hosts {
+				ns, host := gatewayHost(h, o.Key.Namespace)
+				for _, wider := range mesh.HostPatterns(host)[1:] {
+					k := slices.IndexFunc(servers[where+wider], func(t taken) bool { return t.object != o && (t.ns == ns || t.ns == "*" || ns == "*") })
+					if k < 0 {
+						continue
+					}
+					other := servers[where+wider][k].object
+					f.addAt(o, codeGatewayConflict, diag.Info, at(at("spec.servers", i)+".hosts", j), text{
+						"Gateway " + full(other) + " has " + wider + " on " + portText(s) + " of the same workload, which covers host " + host,
+						"requests for " + host + " are served by this Gateway and its routes only, those for other hosts by " + full(other), "nothing, if that is what is meant; else give the two different hosts",
+					})
+					break
+				}
 			}
 		}
 	}

@@ -18,7 +18,12 @@ func gatewayCertificates(w *world, f *findings) {
 	users := map[string][]use{}
 	for o, g := range w.gateways() {
 		for i, s := range g.Servers {
-			for _, c := range reference.Credentials(s.GetTls(), at("spec.servers", i)+".tls") {
+			path := at("spec.servers", i) + ".tls"
+			certificates := reference.Credentials(s.GetTls(), path)
+			if file := s.GetTls().GetServerCertificate(); file != "" && len(certificates) == 0 {
+				certificates = []reference.Credential{{Name: "file:" + file + ":" + s.GetTls().GetPrivateKey(), Field: path + ".serverCertificate"}}
+			}
+			for _, c := range certificates {
 				key := mesh.LabelsKey(g.Selector) + "|" + c.Name
 				j := slices.IndexFunc(users[key], func(u use) bool { return u.object != o })
 				if j >= 0 && !slices.Equal(users[key][j].hosts, s.Hosts) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
@@ -48,10 +47,7 @@ func (w *world) gatewayNamespaces(o *resource.Object, g *networking.Gateway) []s
 
 func (f *findings) credential(o *resource.Object, c reference.Credential, t *networking.ServerTLSSettings, namespaces []string) {
 	for _, ns := range namespaces {
-		name := strings.TrimPrefix(c.Name, "kubernetes://")
-		if from, rest, ok := strings.Cut(name, "/"); ok {
-			ns, name = from, rest
-		}
+		ns, name := c.Secret(ns)
 		s := f.w.get(resource.KindSecret, ns, name)
 		if s == nil {
 			n := f.w.namespaces[ns]

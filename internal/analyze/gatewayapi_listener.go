@@ -16,10 +16,10 @@ import (
 func listenerConflicts(w *world, f *findings) {
 	for o, g := range each[*gwv1.Gateway](w, resource.KindKubeGateway) {
 		for i, l := range g.Spec.Listeners {
-			for j, e := range g.Spec.Listeners[:i] {
+			for _, e := range g.Spec.Listeners[:i] {
 				if why := conflict(e, l); why != "" {
 					f.add(o, codeListenerConflict, at("spec.listeners", i), text{
-						fmt.Sprintf("listener %s conflicts with listener %s (%d): %s", l.Name, e.Name, j, why), "neither of the two is served", "use another port or hostname, or one listener",
+						fmt.Sprintf("listener %s conflicts with listener %s: %s", l.Name, e.Name, why), "neither of the two is served", "use another port or hostname, or one listener",
 					})
 					break
 				}

@@ -105,12 +105,17 @@ func injections(w *world, f *findings) {
 		}
 	}
 	for _, p := range w.pods.all {
-		if p.running && p.spec != nil && !p.hasProxy() && !p.isAmbient(w) && w.injects(p) == on && !w.isSystem(p.namespace) {
-			f.add(p.object, codeMissingProxy, "metadata.name", text{
-				p.name() + " has no sidecar, although it should", "its traffic is outside of the mesh: no mTLS, no routing, no policies",
-				"restart the pod, so that a sidecar is added",
-			})
+		if p.spec == nil || p.path != "" || p.hasProxy() || p.isAmbient(w) || w.injects(p) != on || w.isSystem(p.namespace) {
+			continue
 		}
+		is := no
+		if !p.running {
+			is = unknown // a Pod that has still to be made meets the injector then
+		}
+		f.missing(p.object, codeMissingProxy, is, "metadata.name", "", text{
+			p.name() + " has no sidecar, although it should", "its traffic is outside of the mesh: no mTLS, no routing, no policies",
+			"restart the pod, so that a sidecar is added",
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package analyze
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ func meshNetworkRegistries(w *world, f *findings) {
 			if field == "data.meshNetworks" {
 				o = w.networks.object
 			}
-			d.Message = d.Pos.String() + " of " + field + ": " + d.Message
+			d.Message = fmt.Sprintf("line %d of %s: %s", d.Pos.Line, field, d.Message)
 			d.Object, d.Pos, d.Field = o.Ref(), o.At(field), field
 			f.out = append(f.out, d)
 		}

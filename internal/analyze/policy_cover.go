@@ -1,13 +1,9 @@
 package analyze
 
 import (
-	"slices"
-	"strings"
-
 	security "istio.io/api/security/v1beta1"
 	typev1beta1 "istio.io/api/type/v1beta1"
 
-	"github.com/meshctl/meshctl/internal/mesh"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -67,54 +63,4 @@ func (w *world) coveredBy(o *resource.Object, s *security.AuthorizationPolicy) [
 		}
 	}
 	return out
-}
-
-// tokensOptional reports RequestAuthentications without a policy that asks for a
-// token: they refuse bad tokens, and let requests without any pass.
-func tokensOptional(w *world, f *findings) {
-	policies := w.authzByNamespace()
-	for o, s := range each[*security.RequestAuthentication](w, resource.KindRequestAuthentication) {
-		if len(s.JwtRules) == 0 {
-			continue
-		}
-		labels := s.GetSelector().GetMatchLabels()
-		asks := func(p *resource.Object) bool {
-			a, ok := p.Spec.(*security.AuthorizationPolicy)
-			return ok && asksForToken(a) && w.overlaps(p, a.GetSelector().GetMatchLabels(), o, labels)
-		}
-		if slices.ContainsFunc(policies[o.Key.Namespace], asks) || slices.ContainsFunc(policies[w.root], asks) {
-			continue
-		}
-		f.add(o, codeTokensOptional, "spec.jwtRules", text{
-			"no AuthorizationPolicy for the same workloads asks for a token", "requests with a bad token are refused, requests without one are let in",
-			"add a policy that denies what has no requestPrincipals, as `meshctl explain MSH1004` shows",
-		})
-	}
-}
-
-// overlaps reports whether two selectors may select one workload.
-func (w *world) overlaps(a *resource.Object, as map[string]string, b *resource.Object, bs map[string]string) bool {
-	if mesh.Selects(as, bs) || mesh.Selects(bs, as) {
-		return true
-	}
-	return slices.ContainsFunc(w.governed(b.Key.Namespace, bs), func(p *pod) bool {
-		return (a.Key.Namespace == p.namespace || a.Key.Namespace == w.root) && mesh.Selects(as, p.labels)
-	})
-}
-
-// asksForToken reports whether a policy tells requests with a token from those without.
-func asksForToken(s *security.AuthorizationPolicy) bool {
-	for _, r := range s.Rules {
-		for _, from := range r.GetFrom() {
-			if len(from.GetSource().GetRequestPrincipals()) > 0 || len(from.GetSource().GetNotRequestPrincipals()) > 0 {
-				return true
-			}
-		}
-		for _, when := range r.GetWhen() {
-			if strings.HasPrefix(when.GetKey(), "request.auth.") {
-				return true
-			}
-		}
-	}
-	return false
 }

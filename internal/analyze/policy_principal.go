@@ -1,47 +1,28 @@
 package analyze
 
 import (
-	"strings"
-
 	security "istio.io/api/security/v1beta1"
 
 	"github.com/meshctl/meshctl/internal/mesh"
+	"github.com/meshctl/meshctl/internal/reference"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
 // principals reports service accounts in policies that do not exist.
 func principals(w *world, f *findings) {
 	accounts := w.usedAccounts()
-	for o, s := range w.authorizationPolicies() {
-		for i, r := range s.Rules {
-			for j, from := range r.GetFrom() {
-				path := at(at("spec.rules", i)+".from", j) + ".source"
-				for k, p := range from.GetSource().GetPrincipals() {
-					ns, name, ok := accountOf(p)
-					if ok {
-						f.account(o, accounts, at(path+".principals", k), ns, name)
-					}
-				}
-				for k, p := range from.GetSource().GetServiceAccounts() {
-					ns, name, ok := strings.Cut(p, "/")
-					if !ok {
-						ns, name = o.Key.Namespace, p
-					}
-					f.account(o, accounts, at(path+".serviceAccounts", k), ns, name)
-				}
+	for o := range w.authorizationPolicies() {
+		for _, r := range w.references(o) {
+			if r.Kind == resource.KindServiceAccount {
+				f.account(o, accounts, r)
 			}
 		}
 	}
 }
 
-// accountOf takes a principal apart: domain/ns/namespace/sa/account. Wildcards name
-// no single account.
-func accountOf(principal string) (namespace, name string, ok bool) {
-	parts := strings.Split(principal, "/")
-	if len(parts) != 5 || parts[1] != "ns" || parts[3] != "sa" || strings.Contains(principal, "*") {
-		return "", "", false
-	}
-	return parts[2], parts[4], true
+// references are the objects that an object names.
+func (w *world) references(o *resource.Object) []reference.Reference {
+	return reference.Of(o, reference.Settings{Domain: w.domain})
 }
 
 // usedAccounts are the accounts that workloads run as, as namespace/name.
@@ -53,20 +34,20 @@ func (w *world) usedAccounts() map[string]bool {
 	return out
 }
 
-func (f *findings) account(o *resource.Object, used map[string]bool, path, ns, name string) {
-	if used[ns+"/"+name] || f.w.get(resource.KindServiceAccount, ns, name) != nil {
+func (f *findings) account(o *resource.Object, used map[string]bool, r reference.Reference) {
+	if used[r.Namespace+"/"+r.Name] || f.w.get(resource.KindServiceAccount, r.Namespace, r.Name) != nil {
 		return
 	}
-	n := f.w.namespaces[ns]
-	if name == "default" && n != nil {
+	n := f.w.namespaces[r.Namespace]
+	if r.Name == "default" && n != nil {
 		return // every namespace has it
 	}
 	is := f.w.missingUnless(n != nil && (n.hasAccounts || n.hasWorkloads))
 	if len(f.w.of(resource.KindServiceAccount)) == 0 && f.w.complete {
 		is = unknown // a control plane does not read them: a cluster may have more than pods use
 	}
-	f.missing(o, codeNoAccount, is, path, ns, text{
-		"there is no ServiceAccount " + name + " in namespace " + ns, "no request has this identity, so the rule never matches", "correct the name or the namespace",
+	f.missing(o, codeNoAccount, is, r.Field, r.Namespace, text{
+		"there is no ServiceAccount " + r.Name + " in namespace " + r.Namespace, "no request has this identity: " + r.Loss, "correct the name or the namespace",
 	})
 }
 

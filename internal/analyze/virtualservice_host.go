@@ -1,6 +1,8 @@
 package analyze
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,18 +12,19 @@ import (
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
-// destinationHosts reports destinations that do not exist (IST0101), that have
-// several ports of which none is named (IST0112), and rules that a gateway passes by
-// because they are for sidecars only (IST0140).
+// destinationHosts reports destinations that do not exist, or have no such port
+// (IST0101), that have several ports of which none is named (IST0112), and rules that
+// a gateway passes by because they are for sidecars only (IST0140).
 func destinationHosts(w *world, f *findings) {
 	routed := w.subsetRoutes()
 	for o, vs := range w.virtualServices() {
 		seen := map[string]bool{}
 		for _, d := range w.destinations(o, vs) {
-			if seen[d.host+"|"+d.Subset] {
+			key := fmt.Sprintf("%s|%s|%d", d.host, d.Subset, d.GetPort().GetNumber())
+			if seen[key] {
 				continue
 			}
-			seen[d.host+"|"+d.Subset] = true
+			seen[key] = true
 			if is := w.host(d.host, o.Key.Namespace); is != yes {
 				f.missing(o, codeNotFound, is, d.path+".host", w.placeOf(d.host, o.Key.Namespace), text{
 					"host " + d.host + " does not exist" + w.similarHost(d.host, o.Key.Namespace), "requests routed there get 503",
@@ -29,7 +32,7 @@ func destinationHosts(w *world, f *findings) {
 				})
 				continue
 			}
-			f.needsPort(o, vs, d)
+			f.portOf(o, vs, d)
 		}
 		f.ingressOnly(o, vs, routed)
 	}
@@ -43,10 +46,15 @@ func (w *world) placeOf(host, from string) string {
 	return from
 }
 
-// similarHost is a hint at a service of another namespace with the same name.
+// similarHost is a hint at what is most likely meant: a service of another namespace
+// with the same name, or the one that a name with dots is short for elsewhere.
 func (w *world) similarHost(host, from string) string {
-	name, _, _ := strings.Cut(host, ".")
+	name, rest, _ := strings.Cut(host, ".")
 	if _, ok := w.namespaceOfHost(host); !ok {
+		namespace, _, _ := strings.Cut(rest, ".")
+		if is := w.hostOf(name, namespace); strings.HasPrefix(is, host+".") && w.kubeOf(is) != nil {
+			return "; a name with a dot is a full one here: there is " + is
+		}
 		return ""
 	}
 	for _, s := range w.services.named[name] {
@@ -57,30 +65,34 @@ func (w *world) similarHost(host, from string) string {
 	return ""
 }
 
-// needsPort reports a destination that has several ports, for traffic that does
-// not tell which.
-func (f *findings) needsPort(o *resource.Object, vs *networking.VirtualService, d destination) {
-	if d.GetPort().GetNumber() != 0 || f.w.routesOwnHost(o, vs, d.host) {
-		return
-	}
-	found := f.w.services.find(d.host)
-	if len(found) == 0 || len(found[0].ports()) < 2 {
-		return
-	}
+// portOf reports a destination that has several ports, for traffic that does not
+// tell which, and one that does not have the port that is named.
+func (f *findings) portOf(o *resource.Object, vs *networking.VirtualService, d destination) {
 	var numbers []string
-	for _, p := range found[0].ports() {
-		if p.protocol == mesh.ProtocolUDP {
-			continue
+	for _, s := range f.w.services.find(d.host) {
+		for _, p := range s.ports() {
+			if p.number == d.GetPort().GetNumber() {
+				return
+			}
+			if n := strconv.FormatUint(uint64(p.number), 10); p.protocol != mesh.ProtocolUDP && !slices.Contains(numbers, n) {
+				numbers = append(numbers, n)
+			}
 		}
-		numbers = append(numbers, strconv.FormatUint(uint64(p.number), 10))
 	}
-	if len(numbers) < 2 {
-		return
+	has := strings.Join(numbers, ", ")
+	switch {
+	case len(numbers) == 0: // a Service without ports: any may be meant
+	case d.GetPort().GetNumber() != 0:
+		f.add(o, codeNotFound, d.path+".port.number", text{
+			fmt.Sprintf("host:port %s:%d does not exist; the host has port %s", d.host, d.GetPort().GetNumber(), has), "requests routed there get 503", "correct the port",
+		})
+	case len(numbers) > 1:
+		effect := "requests that come for another port than these get 503"
+		if f.w.routesOwnHost(o, vs, d.host) {
+			effect = "each request goes to the port that it was sent to, as long as the host is called by its own ports"
+		}
+		f.add(o, codePortRequired, d.path, text{"host " + d.host + " has the ports " + has + ", and the route names none", effect, "add port.number"})
 	}
-	f.add(o, codePortRequired, d.path, text{
-		"host " + d.host + " has the ports " + strings.Join(numbers, ", ") + ", and the route names none",
-		"requests that come for another port than these get 503", "add port.number",
-	})
 }
 
 // routesOwnHost reports whether requests keep the port that they came for: those

@@ -37,13 +37,13 @@ func (w *world) readMeshConfig(in Input) {
 		w.meshConfig.spec, w.meshConfig.given = in.MeshConfig, true
 	}
 	for o, c := range each[*corev1.ConfigMap](w, resource.KindConfigMap) {
-		if o.Key.Name != "istio" && !strings.HasPrefix(o.Key.Name, "istio-") || c.Data["mesh"] == "" {
+		if o.Key.Name != "istio" && !strings.HasPrefix(o.Key.Name, "istio-") || c.Data["mesh"] == "" && c.Data["meshNetworks"] == "" {
 			continue
 		}
 		if w.meshConfig.object != nil && o.Key.Name != "istio" {
 			continue
 		}
-		if in.MeshConfig == nil {
+		if in.MeshConfig == nil && c.Data["mesh"] != "" {
 			spec, ds := resource.DecodeMeshConfig("", []byte(c.Data["mesh"]))
 			w.meshConfig.object, w.meshConfig.given, w.meshConfig.ds = o, true, ds
 			if spec != nil {

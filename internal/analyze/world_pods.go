@@ -57,7 +57,7 @@ func podOf(o *resource.Object) *pod {
 	case *corev1.Pod:
 		return &pod{
 			object: o, namespace: o.Key.Namespace, labels: s.Labels, annotations: s.Annotations, spec: &s.Spec,
-			running: s.UID != "" || s.Spec.NodeName != "" || s.Status.PodIP != "",
+			running: s.UID != "" || s.Spec.NodeName != "" || s.Status.PodIP != "" || s.Status.Phase != "",
 		}
 	case *appsv1.Deployment:
 		return made(&s.Spec.Template, "spec.template")

@@ -181,6 +181,9 @@ func (in *Inspector) opened(g *mesh.Gateway, s *networking.Server, now time.Time
 	if t := s.GetTls(); t != nil && !redirects {
 		out.secure(in, g, t, now)
 	}
+	if g.Listener != nil && g.Listener.Unverified {
+		out.Warnings = append(out.Warnings, "AllowInsecureFallback: clients without a certificate, or with one that cannot be verified, are served too")
+	}
 	for _, vs := range in.virtualServices() {
 		if !vs.AppliesTo(mesh.GatewayName(g)) {
 			continue

@@ -139,20 +139,25 @@ func (c *checker) definitions(ctx context.Context) {
 	case live == nil:
 		c.warn("the Gateway API is installed", "its kinds are not known here, so Gateways and HTTPRoutes of it cannot be used", "kubectl apply -f the standard-install.yaml of kubernetes-sigs/gateway-api, if you want them")
 	default:
-		version := live.GetAnnotations()[resource.AnnotationBundleVersion]
-		served := servedVersions(live)
-		title := "the Gateway API is installed (" + cmp.Or(version, "unknown version") + ")"
-		const hint = "kubectl apply -f the standard-install.yaml of kubernetes-sigs/gateway-api, " + resource.LeastGatewayAPI + " or later"
-		switch {
-		case !slices.Contains(served, gatewayVersion):
-			c.judge(title, fmt.Errorf("it serves %s, and Gateways are read as %s: those of this cluster have no effect", strings.Join(served, ", "), gatewayVersion), hint)
-			c.code(codeOldGateway)
-		case resource.OldGatewayAPI(version):
-			c.warn(title, "it works, and fields that came with "+resource.LeastGatewayAPI+" or before are lost when objects are applied; later releases of the mesh may not read it any more", hint)
-			c.code(codeAgingGateway)
-		default:
-			c.add(Success, title, "", "")
-		}
+		c.gatewayAPI(live)
+	}
+}
+
+// gatewayAPI judges the release of the definitions of the Gateway API by that of Gateway.
+func (c *checker) gatewayAPI(live *unstructured.Unstructured) {
+	version := live.GetAnnotations()[resource.AnnotationBundleVersion]
+	served := servedVersions(live)
+	title := "the Gateway API is installed (" + cmp.Or(version, "unknown version") + ")"
+	const hint = "kubectl apply -f the standard-install.yaml of kubernetes-sigs/gateway-api, " + resource.LeastGatewayAPI + " or later"
+	switch {
+	case !slices.Contains(served, gatewayVersion):
+		c.judge(title, fmt.Errorf("it serves %s, and Gateways are read as %s: those of this cluster have no effect", strings.Join(served, ", "), gatewayVersion), hint)
+		c.code(codeOldGateway)
+	case resource.OldGatewayAPI(version):
+		c.warn(title, "it works, and fields that came with "+resource.LeastGatewayAPI+" or before are lost when objects are applied; later releases of the mesh may not read it any more", hint)
+		c.code(codeAgingGateway)
+	default:
+		c.add(Success, title, "", "")
 	}
 }
 

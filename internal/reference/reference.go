@@ -58,6 +58,7 @@ const (
 	LossRule      = "the rule has no effect"
 	LossServer    = "the server is not opened: connections are refused"
 	LossPrincipal = "the rule matches nobody"
+	LossException = "nobody is excepted: the rule holds for all callers"
 	LossPods      = "new pods do not start"
 	LossExport    = "nobody there sees it"
 	LossTarget    = "it applies to nothing there"
@@ -98,10 +99,7 @@ func Of(o *resource.Object, s Settings) []Reference {
 	case *networking.Gateway:
 		for i, server := range x.Servers {
 			for _, cr := range Credentials(server.GetTls(), at("spec.servers", i)+".tls") {
-				ns, name := "", strings.TrimPrefix(cr.Name, "kubernetes://")
-				if n, rest, ok := strings.Cut(name, "/"); ok {
-					ns, name = n, rest
-				}
+				ns, name := cr.Secret("")
 				c.named(cr.Field, LossServer, resource.KindSecret, ns, name)
 			}
 		}
@@ -250,23 +248,31 @@ func (c *collector) authorizationPolicy(x *security.AuthorizationPolicy) {
 		for j, f := range r.From {
 			path := at(at("spec.rules", i)+".from", j) + ".source"
 			s := f.GetSource()
-			for k, p := range s.GetPrincipals() {
-				if ns, name, ok := principal(p); ok {
-					c.named(at(path+".principals", k), LossPrincipal, resource.KindServiceAccount, ns, name)
-				}
-			}
-			for k, a := range s.GetServiceAccounts() {
-				ns, name, ok := strings.Cut(a, "/")
-				if !ok {
-					ns, name = c.o.Key.Namespace, a
-				}
-				c.named(at(path+".serviceAccounts", k), LossPrincipal, resource.KindServiceAccount, ns, name)
-			}
-			for k, ns := range s.GetNamespaces() {
-				if !strings.Contains(ns, "*") {
-					c.named(at(path+".namespaces", k), LossPrincipal, resource.KindNamespace, "", ns)
-				}
-			}
+			c.callers(path, "principals", "serviceAccounts", "namespaces", LossPrincipal, s.GetPrincipals(), s.GetServiceAccounts(), s.GetNamespaces())
+			c.callers(path, "notPrincipals", "notServiceAccounts", "notNamespaces", LossException, s.GetNotPrincipals(), s.GetNotServiceAccounts(), s.GetNotNamespaces())
+		}
+	}
+}
+
+// callers are what a source of a rule says of who calls, by the three ways to say it.
+func (c *collector) callers(path, principals, accounts, namespaces, loss string, ps, as, nss []string) {
+	for k, p := range ps {
+		if ns, name, ok := principal(p); ok {
+			c.named(at(path+"."+principals, k), loss, resource.KindServiceAccount, ns, name)
+		}
+	}
+	for k, a := range as {
+		ns, name, ok := strings.Cut(a, "/")
+		if !ok {
+			ns, name = c.o.Key.Namespace, a
+		}
+		if !strings.Contains(ns+name, "*") {
+			c.named(at(path+"."+accounts, k), loss, resource.KindServiceAccount, ns, name)
+		}
+	}
+	for k, ns := range nss {
+		if !strings.Contains(ns, "*") {
+			c.named(at(path+"."+namespaces, k), loss, resource.KindNamespace, "", ns)
 		}
 	}
 }
@@ -356,6 +362,16 @@ func namespaceOr(ns *gwv1.Namespace, def string) string {
 
 // Credential is a Secret that a server of a Gateway names.
 type Credential struct{ Name, Field string }
+
+// Secret is what the name means: namespace/name, or a name in the namespace of those
+// who read it, which is given.
+func (c Credential) Secret(own string) (namespace, name string) {
+	name = strings.TrimPrefix(c.Name, "kubernetes://")
+	if ns, rest, ok := strings.Cut(name, "/"); ok {
+		return ns, rest
+	}
+	return own, name
+}
 
 // Credentials lists the Secrets of a server's TLS settings, which are at path.
 func Credentials(t *networking.ServerTLSSettings, path string) []Credential {
