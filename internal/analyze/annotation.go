@@ -138,6 +138,9 @@ func successorOf(name string) string {
 	return ""
 }
 
+// partOf is the label by which what an installation brings is known.
+const partOf = "app.kubernetes.io/part-of"
+
 // alphaAnnotations reports annotations that may change or go away.
 func alphaAnnotations(w *world, f *findings) {
 	known := knownAnnotations()
@@ -145,6 +148,9 @@ func alphaAnnotations(w *world, f *findings) {
 		k := known[name]
 		if k == nil || k.FeatureStatus != annotation.Alpha || k.Deprecated || !slices.Contains(k.Resources, a.on) || isWrittenByTools(name) {
 			return
+		}
+		if a.object.Meta.Labels[partOf] == "istio" {
+			return // of the mesh's own gateways: each upgrade looks at it again
 		}
 		f.add(a.object, codeAlphaAnnotation, in(a.path, name), text{
 			"annotation " + name + " is alpha", "it works, and may change with any version", "look at it again with each upgrade",

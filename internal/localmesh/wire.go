@@ -173,7 +173,11 @@ func fileSource(env *local.NodeEnv, extra Extra) (source.Source, error) {
 	if len(paths) == 0 {
 		return nil, nil //nolint:nilnil // a mesh may begin empty
 	}
-	return file.New(file.Options{Paths: paths, Recursive: true, Log: env.Log})
+	return file.New(fileOptions(env, paths))
+}
+
+func fileOptions(env *local.NodeEnv, paths []string) file.Options {
+	return file.Options{Paths: paths, Recursive: true, Except: []string{image.FileName}, Log: env.Log}
 }
 
 // ingress is the default ingress gateway, unless the user brings one, has only
@@ -183,7 +187,7 @@ func ingress(env *local.NodeEnv, extra Extra) ([]*resource.Object, error) {
 		return nil, nil
 	}
 	if paths := manifests(env, extra); len(paths) > 0 {
-		own, _, err := file.Load(file.Options{Paths: paths, Recursive: true, Log: env.Log})
+		own, _, err := file.Load(fileOptions(env, paths))
 		if err != nil {
 			return nil, err
 		}

@@ -68,7 +68,11 @@ func suggestions(status api.Status, entries []entry) [][2]string {
 		out = append(out, [2]string{"apply -f " + canary, "a canary, live"})
 	}
 	if len(entries) > 0 {
-		out = append(out, [2]string{"load -n 200 " + entries[0].URL, "traffic, measured"})
+		load := "load -n 200 "
+		if host := entries[0].Host; host != "" {
+			load += "-H 'Host: " + host + "' "
+		}
+		out = append(out, [2]string{load + entries[0].URL, "traffic, measured"})
 	}
 	return out
 }

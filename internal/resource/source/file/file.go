@@ -40,7 +40,10 @@ type Options struct {
 	Paths []string
 	// Recursive reads folders in folders too.
 	Recursive bool
-	Decode    resource.Options
+	// Except are names of files that hold no objects, and that are left alone in
+	// folders without a word.
+	Except []string
+	Decode resource.Options
 	// Stdin is read once when Paths has "-"; os.Stdin when nil.
 	Stdin io.Reader
 	// Settle is how long it must be quiet before a change is read; 50 ms when zero.

@@ -312,6 +312,15 @@ func TestRecursive(t *testing.T) {
 	s.want(t, "ServiceAccount/default/a=1 |")
 }
 
+func TestExcept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir+"/a.yaml", sa("a", "1"))
+	write(t, dir+"/map.yaml", "images: {}\n")
+	s := run(t, file.Options{Paths: []string{dir}, Except: []string{"map.yaml"}})
+	s.want(t, "ServiceAccount/default/a=1 |")
+}
+
 func TestTwoFilesOneObject(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

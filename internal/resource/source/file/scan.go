@@ -30,6 +30,7 @@ type found struct {
 	seen     map[inode]bool
 	loops    []inode // folders on the way down
 	had      func(root string) bool
+	except   []string
 }
 
 // candidate is a file to be read, or one that cannot be.
@@ -60,7 +61,7 @@ func signatureOf(info fs.FileInfo) signature {
 }
 
 func (s *Source) scan() *found {
-	f := &found{seen: map[inode]bool{}, had: s.hasUnder}
+	f := &found{seen: map[inode]bool{}, had: s.hasUnder, except: s.opts.Except}
 	for _, root := range s.opts.Paths {
 		if root == Stdin {
 			f.files = append(f.files, candidate{path: "stdin", named: true, stdin: true})
@@ -163,7 +164,7 @@ func (f *found) folder(path string, info fs.FileInfo, recursive bool, depth int)
 }
 
 func (f *found) entry(path string, e fs.DirEntry, recursive bool, depth int) {
-	if strings.HasPrefix(e.Name(), ".") || strings.HasSuffix(e.Name(), "~") {
+	if strings.HasPrefix(e.Name(), ".") || strings.HasSuffix(e.Name(), "~") || slices.Contains(f.except, e.Name()) {
 		return
 	}
 	yaml := isResourceFile(e.Name())
