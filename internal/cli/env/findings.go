@@ -1,6 +1,7 @@
 package env
 
 import (
+	"fmt"
 	"context"
 	"slices"
 	"strings"
@@ -81,4 +82,24 @@ func wrap(text, indent string, width int) string {
 		line += word
 	}
 	return b.String() + line
+}
+
+// Alike joins notes that say the same of several objects.
+func Alike(ds []diag.Diagnostic) []diag.Diagnostic {
+	var out []diag.Diagnostic
+	first := map[[3]string]int{}
+	more := map[int]int{}
+	for _, d := range ds {
+		key := [3]string{d.Code, d.Field, d.Message}
+		if i, ok := first[key]; ok && d.Severity == diag.Info {
+			more[i]++
+			continue
+		}
+		first[key] = len(out)
+		out = append(out, d)
+	}
+	for i, n := range more {
+		out[i].Message += fmt.Sprintf(" (and so for %d more)", n)
+	}
+	return out
 }

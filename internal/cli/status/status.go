@@ -11,7 +11,6 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/stdio"
-	"github.com/meshctl/meshctl/internal/diag"
 	"github.com/meshctl/meshctl/internal/local/api"
 	"github.com/meshctl/meshctl/internal/local/network"
 )
@@ -113,7 +112,7 @@ func (o *Options) print(s api.Status) {
 	list(io, "failed", s.Failed)
 	if len(s.Diagnostics) > 0 {
 		io.Printf("\n")
-		o.Env.PrintFindings(alike(s.Diagnostics))
+		o.Env.PrintFindings(env.Alike(s.Diagnostics))
 	}
 }
 
@@ -128,26 +127,6 @@ func networkOf(s api.Status) string {
 			"\n           to have them: " + strings.ReplaceAll(s.LackingFix, "\n", "\n           ")
 	}
 	return text
-}
-
-// alike joins notes that say the same of several objects.
-func alike(ds []diag.Diagnostic) []diag.Diagnostic {
-	var out []diag.Diagnostic
-	first := map[[3]string]int{}
-	more := map[int]int{}
-	for _, d := range ds {
-		key := [3]string{d.Code, d.Field, d.Message}
-		if i, ok := first[key]; ok && d.Severity == diag.Info {
-			more[i]++
-			continue
-		}
-		first[key] = len(out)
-		out = append(out, d)
-	}
-	for i, n := range more {
-		out[i].Message += fmt.Sprintf(" (and so for %d more)", n)
-	}
-	return out
 }
 
 func publication(p api.Publication) string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/meshctl/meshctl/internal/cli/env"
@@ -13,6 +12,7 @@ import (
 	"github.com/meshctl/meshctl/internal/local"
 	"github.com/meshctl/meshctl/internal/local/api"
 	"github.com/meshctl/meshctl/internal/local/network"
+	"github.com/meshctl/meshctl/internal/plural"
 )
 
 // Run does it.
@@ -113,7 +113,7 @@ func (o *Options) report(ctx context.Context, m *env.Local, status api.Status, e
 // sayFindings shows what is wrong, and counts what is only worth knowing.
 func (o *Options) sayFindings(ds []diag.Diagnostic) {
 	notes := 0
-	for _, d := range ds {
+	for _, d := range env.Alike(ds) {
 		if d.Severity == diag.Info {
 			notes++
 			continue
@@ -121,7 +121,7 @@ func (o *Options) sayFindings(ds []diag.Diagnostic) {
 		o.Env.SayFindings([]diag.Diagnostic{d})
 	}
 	if notes > 0 {
-		o.Env.IO.Sayf("%s notes on the manifests: meshctl status%s\n", strconv.Itoa(notes), o.nameFlag())
+		o.Env.IO.Sayf("%s on the manifests: meshctl status%s\n", plural.Of(notes, "note"), o.nameFlag())
 	}
 }
 
