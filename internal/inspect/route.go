@@ -55,10 +55,8 @@ var neverCodes = []string{"MSH1107", resource.CodeUnreachableRule}
 func (in *Inspector) Routes(vs *mesh.VirtualService) []Route {
 	var out []Route
 	for i, r := range vs.Spec.GetHttp() {
-		rt := Route{VS: vs, Origin: vs.Origin, Field: fmt.Sprintf("spec.http[%d]", i), Match: anyOf(r.Match)}
-		if i < len(vs.HTTPIndexes) {
-			rt.Origin, rt.Field = vs.HTTPOrigins[i], fmt.Sprintf("spec.http[%d]", vs.HTTPIndexes[i])
-		}
+		rt := Route{VS: vs, Match: anyOf(r.Match)}
+		rt.Origin, rt.Field = vs.HTTPAt(i)
 		rt.detail(vs.HTTPDetails, i)
 		for _, d := range r.Route {
 			rt.Targets = append(rt.Targets, target(d.GetDestination(), d.GetWeight()))

@@ -31,7 +31,7 @@ func ResolveVirtualService(c *Config[*networking.VirtualService], clusterDomain 
 	var routes []*networking.HTTPRoute
 	for i, r := range vs.Spec.Http {
 		if r.Delegate == nil {
-			routes, vs.HTTPOrigins, vs.HTTPIndexes = append(routes, r), append(vs.HTTPOrigins, c.Origin), append(vs.HTTPIndexes, i)
+			routes, vs.HTTPFrom = append(routes, r), append(vs.HTTPFrom, RouteFrom{c.Origin, i})
 			continue
 		}
 		d, problem := findDelegate(r.Delegate, c.Origin.Namespace, i, find)
@@ -43,7 +43,7 @@ func ResolveVirtualService(c *Config[*networking.VirtualService], clusterDomain 
 		qualify(spec, d.Origin.Namespace, clusterDomain)
 		for j, child := range spec.Http {
 			if merged := mergeDelegate(r, child); merged != nil {
-				routes, vs.HTTPOrigins, vs.HTTPIndexes = append(routes, merged), append(vs.HTTPOrigins, d.Origin), append(vs.HTTPIndexes, j)
+				routes, vs.HTTPFrom = append(routes, merged), append(vs.HTTPFrom, RouteFrom{d.Origin, j})
 			}
 		}
 		vs.Hash = vs.Hash*0x100000001b3 ^ d.Hash

@@ -78,8 +78,8 @@ func TestResolveDelegates(t *testing.T) {
 	if !proto.Equal(vs.Spec, want) {
 		t.Errorf("resolved:\n%v\nwant:\n%v", vs.Spec, want)
 	}
-	if len(vs.HTTPOrigins) != 3 || vs.HTTPOrigins[0].Name != "child" || vs.HTTPOrigins[2].Name != "parent" {
-		t.Errorf("origins: %v", vs.HTTPOrigins)
+	if len(vs.HTTPFrom) != 3 || vs.HTTPFrom[0].Origin.Name != "child" || vs.HTTPFrom[2].Origin.Name != "parent" {
+		t.Errorf("origins: %v", vs.HTTPFrom)
 	}
 }
 

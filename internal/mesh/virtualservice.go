@@ -22,12 +22,10 @@ type VirtualService struct {
 	ExportTo Visibility
 	// Spec has fully qualified destinations and no delegates left.
 	Spec *networking.VirtualService
-	// HTTPOrigins names, for each of Spec.Http, the object that wrote it: this one or a delegate.
-	HTTPOrigins []Origin
-	// HTTPIndexes is, for each of Spec.Http, its index in the object that wrote it:
-	// for the paths of findings.
-	HTTPIndexes []int
-	// Hash identifies Spec, HTTPOrigins and details.
+	// HTTPFrom says, for each of Spec.Http, where it was written: here or in a
+	// delegate. Nil for routes that have HTTPDetails, which say it.
+	HTTPFrom []RouteFrom
+	// Hash identifies Spec, HTTPFrom and details.
 	Hash   uint64
 	Fields Fields
 	// Key is set where one object gives several virtual services, or several objects
@@ -38,6 +36,12 @@ type VirtualService struct {
 	// HTTPDetails, TLSDetails and TCPDetails say of each route what its message cannot;
 	// nil for those that are written as VirtualServices.
 	HTTPDetails, TLSDetails, TCPDetails []RouteDetail
+}
+
+// RouteFrom is where a route was written: its index in the spec of an object.
+type RouteFrom struct {
+	Origin Origin
+	Index  int
 }
 
 // RouteDetail is what a route of the Gateway API says beyond Istio's message.
@@ -76,12 +80,35 @@ func (v *VirtualService) AppliesTo(gateway string) bool { return slices.Contains
 // that wrote it and the path there.
 func (v *VirtualService) Destinations(visit func(d *networking.Destination, origin Origin, path string)) {
 	visitDestinations(v.Spec, func(d *networking.Destination, part string, route int, path string) {
-		origin := v.Origin
-		if part == "http" && route < len(v.HTTPIndexes) {
-			origin, route = v.HTTPOrigins[route], v.HTTPIndexes[route]
+		from := RouteFrom{v.Origin, route}
+		if part == "http" && route < len(v.HTTPFrom) {
+			from = v.HTTPFrom[route]
 		}
-		visit(d, origin, fmt.Sprintf("spec.%s[%d].%s", part, route, path))
+		visit(d, from.Origin, fmt.Sprintf("spec.%s[%d].%s", part, from.Index, path))
 	})
+}
+
+// HTTPAt is the object that wrote the i-th of Spec.Http, and the path there.
+func (v *VirtualService) HTTPAt(i int) (Origin, string) {
+	if i < len(v.HTTPDetails) {
+		return v.HTTPDetails[i].Origin, v.HTTPDetails[i].Field
+	}
+	from := RouteFrom{v.Origin, i}
+	if i < len(v.HTTPFrom) {
+		from = v.HTTPFrom[i]
+	}
+	return from.Origin, fmt.Sprintf("spec.http[%d]", from.Index)
+}
+
+// Writers are the objects that it is made of: itself first, then those of its HTTP
+// routes, of which one may be there several times.
+func (v *VirtualService) Writers() []Origin {
+	out := []Origin{v.Origin}
+	for i := range v.Spec.GetHttp() {
+		o, _ := v.HTTPAt(i)
+		out = append(out, o)
+	}
+	return out
 }
 
 // QualifyGateway makes namespace/name of a gateway reference; "mesh" stays.

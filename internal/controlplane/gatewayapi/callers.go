@@ -96,7 +96,6 @@ func (c Callers) VirtualService(routes []*Route, s *mesh.Service) *mesh.VirtualS
 				Match: []*networking.HTTPMatchRequest{{Port: p.Number}},
 				Route: []*networking.HTTPRouteDestination{{Destination: &networking.Destination{Host: c.Host, Port: &networking.PortSelector{Number: p.Number}}}},
 			})
-			v.HTTPOrigins = append(v.HTTPOrigins, s.Origin)
 			v.HTTPDetails = append(v.HTTPDetails, mesh.RouteDetail{Origin: s.Origin, Field: "spec.ports"})
 		}
 	}

@@ -159,7 +159,6 @@ func (l *ListenerRoutes) http(routes []*Route) []*mesh.VirtualService {
 		fill(v, all, nil)
 		if len(v.Spec.Http) == 0 {
 			v.Spec.Http = []*networking.HTTPRoute{{DirectResponse: &networking.HTTPDirectResponse{Status: 404}}}
-			v.HTTPOrigins = []mesh.Origin{v.Origin}
 			v.HTTPDetails = []mesh.RouteDetail{{Origin: v.Origin, Fields: fieldsOf(l.Listener.object), Field: l.Listener.Field}}
 		}
 		out = append(out, seal(v))
@@ -179,7 +178,6 @@ func fill(v *mesh.VirtualService, all []candidate, ports map[*Route][]uint32) {
 				h.Match[0].Port = port
 			}
 			v.Spec.Http = append(v.Spec.Http, h)
-			v.HTTPOrigins = append(v.HTTPOrigins, c.Detail.Origin)
 			v.HTTPDetails = append(v.HTTPDetails, c.Detail)
 		}
 	}

@@ -143,8 +143,7 @@ func (v *View) gatewayBundles() collection.Collection[*Bundle] {
 			b.blame(r.Origin)
 		}
 		for _, vs := range in.VirtualServices {
-			b.blame(vs.Origin)
-			b.blame(vs.HTTPOrigins...)
+			b.blame(vs.Writers()...)
 		}
 		b.guard("gateway listeners", func() {
 			ls, ds := xdsgen.GatewayListeners(in)

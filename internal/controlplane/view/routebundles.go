@@ -55,8 +55,7 @@ func (v *View) routeHost(c *collection.Ctx, r *hostRequest) xdsgen.RouteHost {
 func hostOrigins(h xdsgen.RouteHost) []mesh.Origin {
 	var out []mesh.Origin
 	if h.VirtualService != nil {
-		out = append(out, h.VirtualService.Origin)
-		out = append(out, h.VirtualService.HTTPOrigins...)
+		out = append(out, h.VirtualService.Writers()...)
 	}
 	if h.Service != nil {
 		out = append(out, h.Service.Origin)

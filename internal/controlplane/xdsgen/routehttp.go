@@ -20,15 +20,10 @@ func (b *routeBuilder) routes(vs *mesh.VirtualService) []*routev3.Route {
 	var out []*routev3.Route
 	for i, h := range vs.Spec.GetHttp() {
 		b.at = fmt.Sprintf("spec.http[%d]", i)
-		b.origin = vs.Origin
-		if i < len(vs.HTTPOrigins) {
-			b.origin = vs.HTTPOrigins[i]
-		}
-		own := fmt.Sprintf("spec.http[%d]", ruleIndex(vs, i))
-		b.rule, b.detail = own, nil
+		origin, own := vs.HTTPAt(i)
+		b.origin, b.rule, b.detail = origin, own, nil
 		if i < len(vs.HTTPDetails) {
-			b.detail = &vs.HTTPDetails[i]
-			b.at, b.rule = b.detail.Field, b.detail.Field
+			b.detail, b.at = &vs.HTTPDetails[i], own
 		}
 		if len(h.GetMatch()) == 0 {
 			if r := b.route(h, nil); r != nil {
@@ -57,14 +52,6 @@ func (b *routeBuilder) routes(vs *mesh.VirtualService) []*routev3.Route {
 		}
 	}
 	return out
-}
-
-// ruleIndex is the index that the i-th route has in the object that wrote it.
-func ruleIndex(vs *mesh.VirtualService, i int) int {
-	if i < len(vs.HTTPIndexes) {
-		return vs.HTTPIndexes[i]
-	}
-	return i
 }
 
 // applies reports whether a match can hold at this proxy and port at all.

@@ -195,9 +195,6 @@ func (s *Scenario) addVirtualService(o mesh.Origin, into func(proto.Message) err
 		v.Gateways = []string{mesh.MeshGateway}
 	}
 	slices.Sort(v.Gateways)
-	for range v.Spec.Http {
-		v.HTTPOrigins = append(v.HTTPOrigins, o)
-	}
 	s.VirtualServices = append(s.VirtualServices, v)
 	return nil
 }
