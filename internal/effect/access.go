@@ -13,12 +13,16 @@ import (
 	"github.com/meshctl/meshctl/internal/whatif"
 )
 
-// touched are the workloads whose listeners differ, each by one of its pods.
+// touched are the workloads that let requests in by something that differs, each by
+// one of its pods.
 func touched(d *compare.Diff) []compare.Proxy {
 	seen := map[string]bool{}
 	var out []compare.Proxy
 	for _, g := range d.Groups {
-		if !slices.ContainsFunc(g.Changes, func(c compare.Change) bool { return c.Type == "listener" && c.Name == "virtualInbound" }) {
+		lets := func(c compare.Change) bool {
+			return c.Type == "listener" && (c.Name == "virtualInbound" || g.Proxies[0].Kind == gatewayKind)
+		}
+		if !slices.ContainsFunc(g.Changes, lets) {
 			continue
 		}
 		for _, p := range g.Proxies {
@@ -31,6 +35,8 @@ func touched(d *compare.Diff) []compare.Proxy {
 	return out
 }
 
+const gatewayKind = "gateway"
+
 // identity tells which workloads demand mutual TLS otherwise than before.
 func (t *teller) identity(d *compare.Diff) {
 	type key struct{ was, now string }
@@ -38,8 +44,8 @@ func (t *teller) identity(d *compare.Diff) {
 	at := map[key]*whatif.Decision{}
 	for _, p := range touched(d) {
 		a, err := t.before.Pod(p.Name, p.Namespace)
-		if err != nil {
-			continue // it is new
+		if err != nil || p.Kind == gatewayKind {
+			continue // it is new, or demands nothing of its own
 		}
 		was, old := t.before.Authn(a, 0)
 		now, fresh := t.after.Authn(a, 0)
@@ -76,25 +82,18 @@ func (t *teller) workloads(proxies []compare.Proxy) string {
 	return some(names)
 }
 
-// probe is a request that policies may tell from another.
-type probe struct {
-	caller         string // principal, "" nobody
-	method, path   string
-	port           uint16
-	header, values string
-}
-
 // change of a probe's answer.
 type change struct {
 	verdict, reason string
+	token           bool // it is the token that was refused
 	at              *whatif.Decision
 }
 
 // most distinct sets of policies whose callers are asked for one by one.
 const maxPolicies = 200
 
-// access tells who may call whom otherwise than before. Workloads with the same
-// policies before and after are asked once.
+// access tells whose tokens are accepted, and who may call whom, otherwise than before.
+// Workloads with the same policies before and after are asked once.
 func (t *teller) access(d *compare.Diff) error {
 	type subject struct {
 		of      compare.Proxy
@@ -114,10 +113,11 @@ func (t *teller) access(d *compare.Diff) error {
 		if was == nil || is == nil {
 			continue
 		}
-		key := dump(was) + "\x00" + dump(is)
-		if dump(was) == dump(is) {
+		before, after := dump(was), dump(is)
+		if before == after {
 			continue
 		}
+		key := p.Kind + before + "\x00" + after
 		if subjects[key] == nil {
 			subjects[key] = &subject{of: p, was: was, is: is}
 		}
@@ -125,6 +125,7 @@ func (t *teller) access(d *compare.Diff) error {
 	}
 	for i, key := range slices.Sorted(maps.Keys(subjects)) {
 		if s := subjects[key]; i < maxPolicies {
+			t.tokens(s.alike, s.was, s.is)
 			if err := t.matrix(s.of, s.alike, s.was, s.is); err != nil {
 				return err
 			}
@@ -139,17 +140,22 @@ func dump(in *whatif.Inbound) string {
 	for _, r := range in.Policies {
 		b.WriteString(snapshot.Dump(r))
 	}
+	for _, r := range in.Tokens {
+		b.WriteString(snapshot.Dump(r.JWTProvider))
+	}
 	return b.String()
 }
 
 // matrix asks for all callers and for the requests that the rules tell apart.
 func (t *teller) matrix(of compare.Proxy, alike []compare.Proxy, was, is *whatif.Inbound) error {
-	v := vocabularyOf(append(slices.Clone(was.Policies), is.Policies...), is.Ports)
+	v := vocabularyOf(was, is)
 	callers := []whatif.Caller{{}}
 	if was.Mode == "STRICT" || is.Mode == "STRICT" {
 		callers = nil // nobody without an identity gets as far, and that this changes is told already
 	}
-	callers = append(callers, t.after.Callers()...)
+	if of.Kind != gatewayKind {
+		callers = append(callers, t.after.Callers()...)
+	}
 	// What changes, by the words for it, and then by the words for who calls.
 	type line struct {
 		c       change
@@ -201,8 +207,12 @@ func (t *teller) matrix(of compare.Proxy, alike []compare.Proxy, was, is *whatif
 		if l.c.reason != "" {
 			now += ", " + l.c.reason
 		}
+		about := l.request + " from " + from + " to " + t.workloads(alike)
+		if of.Kind == gatewayKind {
+			about = l.request + " at gateway " + t.workloads(alike)
+		}
 		t.out = append(t.out, Effect{
-			Area: Access, About: l.request + " from " + from + " to " + t.workloads(alike), Now: now, Was: was, Decided: l.c.at, Proxies: alike,
+			Area: Access, About: about, Now: now, Was: was, Decided: l.c.at, Proxies: alike,
 		})
 	}
 	return nil
@@ -226,18 +236,17 @@ func (t *teller) caller(c whatif.Caller) string {
 // ask tells how the answer to a probe changes; nil when it does not.
 func (t *teller) ask(of compare.Proxy, p probe) (*change, error) {
 	a := whatif.Arrival{
-		To: of.Name, Namespace: of.Namespace, Port: p.port, Principal: p.caller, Source: somewhere, Method: p.method, Path: p.path,
+		To: of.Name, Namespace: of.Namespace, Port: p.door.Port, TLS: p.door.TLS, Authority: p.door.Host,
+		Principal: p.caller, Source: somewhere, Method: p.method, Path: p.path,
 	}
-	if p.header != "" {
-		a.Headers = []whatif.Header{{Name: p.header, Value: p.values}}
-	}
-	was, err := verdict(t, t.before, a)
+	p.with.apply(&a)
+	was, err := t.verdict(t.before, of, a)
 	if err != nil {
 		return nil, err
 	}
-	is, err := verdict(t, t.after, a)
-	if err != nil || was.verdict == is.verdict {
-		return nil, err
+	is, err := t.verdict(t.after, of, a)
+	if err != nil || was.verdict == is.verdict || was.token || is.token {
+		return nil, err // whose tokens are accepted is told by itself
 	}
 	if is.verdict == "allowed" && is.at == nil {
 		is.at = was.at // what denied it
@@ -248,19 +257,25 @@ func (t *teller) ask(of compare.Proxy, p probe) (*change, error) {
 // somewhere is an address that no rule about addresses names on purpose.
 var somewhere = netip.MustParseAddr("198.51.100.7")
 
-func verdict(t *teller, w *whatif.World, a whatif.Arrival) (change, error) {
+// verdict is what the proxy says of a request; what happens to it behind a gateway is
+// not looked at.
+func (t *teller) verdict(w *whatif.World, of compare.Proxy, a whatif.Arrival) (change, error) {
 	answer, err := w.Arrive(t.ctx, a)
 	if err != nil {
 		return change{}, err
 	}
 	for _, o := range answer.Outcomes {
-		if o.Kind != whatif.Forwarded {
-			return change{verdict: "denied", reason: o.Reason, at: o.Decided}, nil
+		here := o.Kind != whatif.Forwarded
+		if of.Kind == gatewayKind {
+			here = o.Kind == whatif.Denied && o.By == of.Workload+"."+of.Namespace
+		}
+		if here {
+			return change{verdict: "denied", reason: o.Reason, at: o.Decided, token: strings.HasPrefix(o.Reason, whatif.TokenRefused)}, nil
 		}
 	}
 	c := change{verdict: "allowed"}
-	for _, h := range answer.Hops {
-		for _, s := range h.Steps {
+	if len(answer.Hops) > 0 {
+		for _, s := range answer.Hops[0].Steps {
 			if s.Name == "authorization" && s.Decided != nil {
 				c.at = s.Decided
 			}

@@ -22,10 +22,11 @@ const (
 	Routing  Area = "routing"  // who gets a request, and under which conditions
 	Targets  Area = "targets"  // how a service is called
 	Identity Area = "mtls"     // who is demanded to show a certificate
+	Tokens   Area = "tokens"   // whose tokens are accepted, and what becomes of them
 	Access   Area = "policies" // who may call whom
 )
 
-var areas = []Area{Hosts, Ports, Routing, Targets, Identity, Access}
+var areas = []Area{Hosts, Ports, Routing, Targets, Identity, Tokens, Access}
 
 // Effect is one thing that changes for requests.
 type Effect struct {

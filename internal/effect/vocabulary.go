@@ -1,20 +1,28 @@
 package effect
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/meshctl/meshctl/internal/proxy/snapshot"
+	"github.com/meshctl/meshctl/internal/whatif"
 )
+
+// probe is a request that policies may tell from another.
+type probe struct {
+	caller       string // principal, "" nobody
+	door         whatif.Door
+	method, path string
+	with         *mark // nil: none
+}
 
 // vocabulary are the values by which policies tell requests apart, and one that no
 // policy names for each kind.
 type vocabulary struct {
 	methods, paths []string
-	ports          []uint16
-	headers        map[string][]string
+	doors          []whatif.Door
+	marks          []*mark
 }
 
 // Values that no rule names.
@@ -23,21 +31,26 @@ const (
 	otherMethod   = "GET"
 	secondMethod  = "POST"
 	maxVocabulary = 24 // values of a kind; policies with more are asked about the first
+	// maxCombined is of how many methods and paths each is tried with each mark.
+	maxCombined = 16
 )
 
-func vocabularyOf(policies []*snapshot.RBAC, ports []uint16) *vocabulary {
-	v := &vocabulary{methods: []string{otherMethod, secondMethod}, paths: []string{anyOther}, ports: slices.Clone(ports), headers: map[string][]string{}}
-	for _, r := range policies {
-		if r == nil || r.Rules == nil {
-			continue
-		}
-		for i := range r.Rules.Policies {
-			v.learn(r.Rules.Policies[i].Permissions)
-			v.learn(r.Rules.Policies[i].Principals)
+func vocabularyOf(was, is *whatif.Inbound) *vocabulary {
+	v := &vocabulary{methods: []string{otherMethod, secondMethod}, paths: []string{anyOther}, doors: is.Doors}
+	for _, in := range []*whatif.Inbound{was, is} {
+		for _, r := range in.Policies {
+			if r == nil || r.Rules == nil {
+				continue
+			}
+			for i := range r.Rules.Policies {
+				v.learn(r.Rules.Policies[i].Permissions)
+				v.learn(r.Rules.Policies[i].Principals)
+			}
 		}
 	}
-	if len(v.ports) == 0 {
-		v.ports = []uint16{80}
+	v.learnTokens(was, is)
+	if len(v.doors) == 0 {
+		v.doors = []whatif.Door{{Port: 80}}
 	}
 	return v
 }
@@ -46,17 +59,39 @@ func (v *vocabulary) learn(rules []snapshot.Rule) {
 	for i := range rules {
 		r := &rules[i]
 		v.learn(r.Subs)
-		switch {
-		case r.Op == snapshot.RulePath:
+		switch r.Op {
+		case snapshot.RulePath:
 			v.paths = add(v.paths, path(r.Str))
-		case r.Op == snapshot.RuleHeader && r.Header.Name == ":method":
-			v.methods = add(v.methods, r.Header.Value.Example())
-		case r.Op == snapshot.RuleHeader && !strings.HasPrefix(r.Header.Name, ":") && r.Header.Name != "host":
-			name := r.Header.Name
-			if _, known := v.headers[name]; known || len(v.headers) < maxVocabulary {
-				v.headers[name] = add(v.headers[name], r.Header.Value.Example())
+		case snapshot.RuleSourceIP, snapshot.RuleDirectIP, snapshot.RuleRemoteIP:
+			v.mark(markAddress(r.Prefix))
+		case snapshot.RuleHeader:
+			name, value := r.Header.Name, r.Header.Value.Example()
+			switch {
+			case name == ":method":
+				v.methods = add(v.methods, value)
+			case name == ":authority" || name == "host":
+				v.mark(markHost(value))
+			case !strings.HasPrefix(name, ":"):
+				v.mark(markHeader(name, value))
 			}
+		default: // what tells apart by other things than the request has no values here
 		}
+	}
+}
+
+// mark adds one that is not there yet.
+func (v *vocabulary) mark(m *mark) {
+	if m == nil || slices.ContainsFunc(v.marks, func(n *mark) bool { return n.text == m.text }) {
+		return
+	}
+	of := 0
+	for _, n := range v.marks {
+		if n.kind == m.kind {
+			of++
+		}
+	}
+	if of < maxVocabulary {
+		v.marks = append(v.marks, m)
 	}
 }
 
@@ -81,15 +116,16 @@ func path(m *snapshot.StringMatch) string {
 // probes are all requests of a caller that the policies may tell apart.
 func (v *vocabulary) probes(caller string) []probe {
 	var out []probe
-	for _, port := range v.ports {
-		for _, m := range v.methods {
-			for _, p := range v.paths {
-				out = append(out, probe{caller: caller, method: m, path: p, port: port})
+	for _, d := range v.doors {
+		for _, with := range append([]*mark{nil}, v.marks...) {
+			methods, paths := v.methods, v.paths
+			if with != nil && len(methods)*len(paths) > maxCombined {
+				methods, paths = methods[:1], paths[:1]
 			}
-		}
-		for _, h := range slices.Sorted(maps.Keys(v.headers)) {
-			for _, value := range v.headers[h] {
-				out = append(out, probe{caller: caller, method: otherMethod, path: anyOther, port: port, header: h, values: value})
+			for _, m := range methods {
+				for _, p := range paths {
+					out = append(out, probe{caller: caller, door: d, method: m, path: p, with: with})
+				}
 			}
 		}
 	}
@@ -98,62 +134,122 @@ func (v *vocabulary) probes(caller string) []probe {
 
 // requests are words for some of all probes of a caller: as few as say it.
 func (v *vocabulary) requests(all []probe, some map[probe]change) []string {
-	in := func(match func(probe) bool) (any, every bool) {
-		every = true
-		for _, p := range all {
-			if !match(p) {
-				continue
-			}
-			_, is := some[p]
-			any, every = any || is, every && is
-		}
-		return any, every && any
-	}
-	if _, every := in(func(probe) bool { return true }); every {
+	if _, every := among(all, some, func(probe) bool { return true }); every {
 		return []string{"every request"}
 	}
 	var out []string
-	for _, port := range v.ports {
-		suffix := ""
-		if len(v.ports) > 1 {
-			if _, every := in(func(p probe) bool { return p.port == port }); every {
-				out = append(out, "every request to port "+strconv.Itoa(int(port)))
+	for _, d := range v.doors {
+		at := ""
+		if len(v.doors) > 1 {
+			at = " to port " + strconv.Itoa(int(d.Port))
+			if d.Host != "" {
+				at += " for " + d.Host
+			}
+			if _, every := among(all, some, func(p probe) bool { return p.door == d }); every {
+				out = append(out, "every request"+at)
 				continue
 			}
-			suffix = " (port " + strconv.Itoa(int(port)) + ")"
 		}
-		plain := func(p probe) bool { return p.port == port && p.header == "" }
-		if _, every := in(plain); every {
-			out = append(out, "every request"+suffix)
+		of := func(m *mark) []string {
+			return v.words(all, some, func(p probe) bool { return p.door == d && p.with == m })
+		}
+		plain := of(nil)
+		var besides []*mark // of which something else holds
+		var apart []string
+		for _, m := range v.marks {
+			if v.sameAsPlain(all, some, d, m) {
+				continue
+			}
+			besides = append(besides, m)
+			for _, w := range of(m) {
+				apart = append(apart, w+at+" "+m.text)
+			}
+		}
+		for _, w := range plain {
+			out = append(out, w+at+v.without(besides))
+		}
+		out = append(out, apart...)
+	}
+	return out
+}
+
+// without says which requests are not meant: " without a token" when no token is.
+func (v *vocabulary) without(marks []*mark) string {
+	tokens, excepted := 0, 0
+	var texts []string
+	for _, m := range v.marks {
+		if m.kind == tokenMark {
+			tokens++
+		}
+	}
+	for _, m := range marks {
+		if m.kind == tokenMark {
+			excepted++
+		}
+	}
+	out := ""
+	all := tokens > 0 && tokens == excepted
+	if all {
+		out = " without a token"
+	}
+	for _, m := range marks {
+		if !all || m.kind != tokenMark {
+			texts = append(texts, m.text)
+		}
+	}
+	if len(texts) > 0 {
+		out += " but those " + strings.Join(texts, " or ")
+	}
+	return out
+}
+
+// sameAsPlain reports whether what was tried with a mark changes as it does without.
+func (v *vocabulary) sameAsPlain(all []probe, some map[probe]change, d whatif.Door, m *mark) bool {
+	return !slices.ContainsFunc(all, func(p probe) bool {
+		if p.door != d || p.with != m {
+			return false
+		}
+		_, with := some[p]
+		p.with = nil
+		_, without := some[p]
+		return with != without
+	})
+}
+
+// among reports whether any, and whether every, of the probes that match is among some.
+func among(all []probe, some map[probe]change, match func(probe) bool) (any, every bool) {
+	every = true
+	for _, p := range all {
+		if !match(p) {
 			continue
 		}
-		told := map[string]bool{}
+		_, is := some[p]
+		any, every = any || is, every && is
+	}
+	return any, every && any
+}
+
+// words are methods and paths of some of the probes that match.
+func (v *vocabulary) words(all []probe, some map[probe]change, match func(probe) bool) []string {
+	if _, every := among(all, some, match); every {
+		return []string{"every request"}
+	}
+	var out []string
+	told := map[string]bool{}
+	for _, path := range v.paths {
+		if _, every := among(all, some, func(p probe) bool { return match(p) && p.path == path }); every && path != anyOther {
+			out, told[path] = append(out, path), true
+		}
+	}
+	for _, m := range v.methods {
+		ofMethod := func(p probe) bool { return match(p) && p.method == m && !told[p.path] }
+		if _, every := among(all, some, ofMethod); every {
+			out = append(out, m)
+			continue
+		}
 		for _, path := range v.paths {
-			if _, every := in(func(p probe) bool { return plain(p) && p.path == path }); every && path != anyOther {
-				out, told[path] = append(out, path+suffix), true
-			}
-		}
-		for _, m := range v.methods {
-			ofMethod := func(p probe) bool { return plain(p) && p.method == m && !told[p.path] }
-			if _, every := in(ofMethod); every {
-				out = append(out, m+suffix)
-				continue
-			}
-			for _, path := range v.paths {
-				if any, _ := in(func(p probe) bool { return ofMethod(p) && p.path == path }); any {
-					out = append(out, m+" "+path+suffix)
-				}
-			}
-		}
-		for h, values := range v.headers {
-			for _, value := range values {
-				with := func(p probe) bool { return p.port == port && p.header == h && p.values == value }
-				without := func(p probe) bool { return plain(p) && p.method == otherMethod && p.path == anyOther }
-				if any, _ := in(with); any {
-					if same, _ := in(without); !same {
-						out = append(out, "requests with "+h+": "+value+suffix)
-					}
-				}
+			if any, _ := among(all, some, func(p probe) bool { return ofMethod(p) && p.path == path }); any {
+				out = append(out, m+" "+path)
 			}
 		}
 	}

@@ -121,6 +121,9 @@ func (d dynamic) DynamicMetadata(namespace string, path []string) (any, bool) {
 // FilterState implements snapshot.Dynamic.
 func (dynamic) FilterState(string) ([]byte, bool) { return nil, false }
 
+// TokenRefused is how the reason begins of what is denied because of its token.
+const TokenRefused = "the token is refused: "
+
 // tokens asks the filter that verifies tokens; done when it refuses.
 func (e *exchange) tokens(cfg *snapshot.JWT) (done bool) {
 	check := jwt.New(cfg)
@@ -165,7 +168,7 @@ func (e *exchange) tokens(cfg *snapshot.JWT) (done bool) {
 				s.Near = append(s.Near, Near{What: "issuer " + rule.Rule.GetIssuer(), Reason: status.String(), Decided: e.w.decidedBy(rule.Origin, rule.Field)})
 			}
 		}
-		e.end(Outcome{Kind: Denied, Status: r.Status.Code(), Reason: "the token is refused: " + r.Status.String(), Decided: d, By: e.conn.px.pod.owner + "." + e.conn.px.pod.namespace})
+		e.end(Outcome{Kind: Denied, Status: r.Status.Code(), Reason: TokenRefused + r.Status.String(), Decided: d, By: e.conn.px.pod.owner + "." + e.conn.px.pod.namespace})
 		return true
 	}
 	e.meta = dynamic{jwt.Namespace: r.Metadata}

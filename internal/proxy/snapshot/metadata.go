@@ -60,6 +60,19 @@ func (m *MetadataMatch) claim() string {
 	return strings.Join(m.Path[1:], ".")
 }
 
+// AnyText is the example of a text where every text will do.
+const AnyText = "anything"
+
+// WantsClaim is the claim of a token that a condition asks for and a text that meets it;
+// ok is false for conditions on other things, and for those that nothing in a text meets.
+func (m *MetadataMatch) WantsClaim() (path []string, example string, ok bool) {
+	if m.Invert || m.claim() == "" {
+		return nil, "", false
+	}
+	example = m.Value.example()
+	return m.Path[1:], example, example != ""
+}
+
 // subject is what a condition looks at, for people.
 func (m *MetadataMatch) subject() string {
 	if c := m.claim(); c != "" {
@@ -162,6 +175,29 @@ func (m *ValueMatch) Match(v any, present bool) bool {
 		}
 		return false
 	}
+}
+
+// example is a text that the condition holds for; "" when there is none.
+func (m *ValueMatch) example() string {
+	switch m.Kind {
+	case ValueString:
+		if m.String.Kind == StringRegex && m.String.Value == ".+" {
+			return AnyText
+		}
+		return m.String.Example()
+	case ValuePresent:
+		if m.Bool {
+			return AnyText
+		}
+	case ValueOr:
+		for i := range m.Subs {
+			if s := m.Subs[i].example(); s != "" {
+				return s
+			}
+		}
+	default: // numbers, lists and null are no texts
+	}
+	return ""
 }
 
 // Want is what is wanted, for people.
