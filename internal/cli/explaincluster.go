@@ -15,6 +15,10 @@ func explainCluster(err error) error {
 		return exit.New(exit.Unreachable, "%v", none).
 			Try("meshctl install").Try("name its namespace with --istioNamespace, if it is in another than %s", none.Namespace)
 	}
+	var absent *clustermesh.NoRevisionError
+	if errors.As(err, &absent) {
+		return exit.Usagef("%v", absent).Try("meshctl version")
+	}
 	var k *kube.Error
 	if !errors.As(err, &k) {
 		return nil

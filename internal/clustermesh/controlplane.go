@@ -40,8 +40,41 @@ func (m *Mesh) HTTP(namespace, pod string, port int) *http.Client {
 	}}
 }
 
-// ControlPlanePods are the pods of every revision of the control plane that run.
+// ControlPlanePods are the pods of the control plane that run: of the revision that is
+// meant, or of every one.
 func (m *Mesh) ControlPlanePods(ctx context.Context) ([]corev1.Pod, error) {
+	all, err := m.everyControlPlane(ctx)
+	if err != nil || m.opts.Revision == "" || len(all) == 0 {
+		return all, err
+	}
+	pods := slices.DeleteFunc(slices.Clone(all), func(p corev1.Pod) bool { return RevisionOf(&p) != m.opts.Revision })
+	if len(pods) == 0 {
+		return nil, &NoRevisionError{m.opts.Revision, revisionsOf(all)}
+	}
+	return pods, nil
+}
+
+// Revisions are the names of the control planes that run, whichever is meant, in order.
+func (m *Mesh) Revisions(ctx context.Context) ([]string, error) {
+	all, err := m.everyControlPlane(ctx)
+	return revisionsOf(all), err
+}
+
+// RevisionOf is the revision of a pod of the control plane.
+func RevisionOf(p *corev1.Pod) string { return cmp.Or(p.Labels[labelRevision], DefaultRevision) }
+
+func revisionsOf(pods []corev1.Pod) []string {
+	var out []string
+	for i := range pods {
+		out = append(out, RevisionOf(&pods[i]))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+const labelRevision = "istio.io/rev"
+
+func (m *Mesh) everyControlPlane(ctx context.Context) ([]corev1.Pod, error) {
 	pods, err := m.listPods(ctx, m.opts.Namespace, metav1.ListOptions{LabelSelector: "app=istiod"})
 	if err != nil {
 		return nil, err
@@ -58,6 +91,16 @@ type NoControlPlaneError struct{ Namespace, Cluster string }
 
 func (e *NoControlPlaneError) Error() string {
 	return fmt.Sprintf("no control plane runs in namespace %s of cluster %s", e.Namespace, e.Cluster)
+}
+
+// NoRevisionError says that the control plane that is meant does not run, and which do.
+type NoRevisionError struct {
+	Revision string
+	Have     []string
+}
+
+func (e *NoRevisionError) Error() string {
+	return fmt.Sprintf("no control plane of revision %s runs; there are %s", e.Revision, strings.Join(e.Have, ", "))
 }
 
 // Instances asks every process of the control plane. One that does not answer is
@@ -84,7 +127,7 @@ func (m *Mesh) Instances(ctx context.Context) ([]meshapi.Instance, error) {
 
 func (m *Mesh) instance(ctx context.Context, p *corev1.Pod) meshapi.Instance {
 	out := meshapi.Instance{
-		Name: p.Name, Namespace: p.Namespace, Revision: cmp.Or(p.Labels["istio.io/rev"], "default"), Cluster: clusterID(p),
+		Name: p.Name, Namespace: p.Namespace, Revision: RevisionOf(p), Cluster: clusterID(p),
 	}
 	version, err := m.Ask(ctx, p.Namespace, p.Name, "/version")
 	if err != nil {

@@ -18,7 +18,12 @@ type Options struct {
 	Namespace string // of the control plane; default istio-system
 	// Within is the namespace to look at where the whole cluster may not be; "" for none.
 	Within string
+	// Revision is the control plane that is meant, with its objects; "" is every one.
+	Revision string
 }
+
+// DefaultRevision is the name of the revision that has none.
+const DefaultRevision = "default"
 
 // Mesh is a mesh on a cluster. It is used by many goroutines at once, and needs no
 // closing.

@@ -30,7 +30,11 @@ func (m *Mesh) Read(ctx context.Context) ([]*resource.Object, []diag.Diagnostic,
 	if _, err := m.client.Version(ctx); err != nil {
 		return nil, nil, err
 	}
-	s, err := source.New(source.Options{Config: m.client.Config, Namespace: m.opts.Namespace, ConfigMaps: m.configMaps(ctx)})
+	maps, err := m.configMaps(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := source.New(source.Options{Config: m.client.Config, Namespace: m.opts.Namespace, ConfigMaps: maps, Revision: m.opts.Revision})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -61,21 +65,30 @@ func (m *Mesh) forbidden(e *source.ForbiddenError) error {
 	return out
 }
 
-// configMaps are those with the mesh configs of the revisions that run. Where their pods
-// may not be seen it is the default one's alone.
-func (m *Mesh) configMaps(ctx context.Context) []string {
-	names := []string{"istio"}
-	pods, err := m.ControlPlanePods(ctx)
-	if err != nil {
-		return names
+// configMaps are those with the mesh configs of the revisions that run, or of the one
+// that is meant. Where their pods may not be seen it is taken to run.
+func (m *Mesh) configMaps(ctx context.Context) ([]string, error) {
+	of := func(revision string) string {
+		if revision == DefaultRevision {
+			return "istio"
+		}
+		return "istio-" + revision
 	}
-	for i := range pods {
-		name := "istio-" + pods[i].Labels["istio.io/rev"]
-		if name != "istio-" && name != "istio-default" && !slices.Contains(names, name) {
+	pods, err := m.ControlPlanePods(ctx)
+	var none *NoRevisionError
+	if errors.As(err, &none) {
+		return nil, err
+	}
+	if m.opts.Revision != "" {
+		return []string{of(m.opts.Revision)}, nil
+	}
+	names := []string{of(DefaultRevision)}
+	for _, r := range revisionsOf(pods) {
+		if name := of(r); !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
-	return names
+	return names, nil
 }
 
 // Objects lists objects of a kind as they are written; empty arguments mean all. A

@@ -78,6 +78,7 @@ func podOf(p *corev1.Pod) api.Pod {
 		Namespace: p.Namespace, Name: p.Name, Workload: workloadOf(p), ServiceAccount: cmp.Or(p.Spec.ServiceAccountName, "default"),
 		IP: p.Status.PodIP, Phase: string(p.Status.Phase), Terminating: p.DeletionTimestamp != nil, Proxy: proxyOf(p),
 		Reason: p.Status.Reason, Message: p.Status.Message, Labels: p.Labels,
+		Revision: cmp.Or(p.Labels[labelRevision], p.Annotations[labelRevision]),
 	}
 	if p.Status.StartTime != nil {
 		out.Started = p.Status.StartTime.Time

@@ -96,7 +96,7 @@ func (o *Options) callFlags(cmd *cobra.Command) {
 	f.Uint16Var(&o.Call.Port, "port", 0, "`port` of the service (default its first)")
 	f.StringArrayVarP(&o.Headers, "header", "H", nil, "`NAME: VALUE` of a header; may be repeated")
 	o.Token.Add(cmd)
-	o.Add(cmd)
+	o.Add(o.Env, cmd)
 	o.Format.AddFlag(cmd)
 }
 
@@ -114,6 +114,7 @@ func (o *Options) world(ctx context.Context) (*whatif.World, error) {
 	}
 	o.Call.Token = token
 	o.Call.Namespace = o.Env.Namespace()
+	o.About = []string{o.Call.To, o.Call.From}
 	return o.Env.World(ctx, o.WorldFlags)
 }
 
@@ -237,7 +238,7 @@ request that none of its rules matches is denied.`,
 			return o.check(cmd.Context())
 		},
 	}
-	o.Add(cmd)
+	o.Add(e, cmd)
 	o.Format.AddFlag(cmd)
 	cmd.ValidArgsFunction = e.CompletePods
 	return cmd

@@ -51,7 +51,7 @@ The exit code is 1 when a request that was let in would be denied.`,
 	f.StringArrayVarP(&o.Policies, "filename", "f", nil, "`file` or folder of the policies, in place of those of the same names; may be repeated")
 	f.StringArrayVar(&o.Logs, "log", nil, "`file` of an access log, or - for standard input; may be repeated (default: what the mesh's sidecars have recorded)")
 	f.IntVar(&o.Tail, "tail", 10_000, "of what sidecars have recorded, so many of the last `lines` each (-1: all)")
-	o.Add(cmd)
+	o.Add(e, cmd)
 	o.Format.AddFlag(cmd)
 	return cmd
 }

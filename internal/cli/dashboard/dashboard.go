@@ -23,7 +23,6 @@ type Options struct {
 	Address   string
 	Browser   bool
 	AdminPort int
-	Revision  string
 }
 
 // NewCmd makes the command with all below it.
@@ -116,7 +115,7 @@ func (o *Options) forControlPlane() *cobra.Command {
 			return o.open(cmd.Context(), o.controlPlane(m))
 		},
 	}
-	cmd.Flags().StringVarP(&o.Revision, "revision", "r", "", "of this `revision` of the control plane")
+	o.Env.RevisionFlag(cmd)
 	return cmd
 }
 

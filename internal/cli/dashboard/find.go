@@ -189,11 +189,9 @@ func (o *Options) controlPlane(m *env.Mesh) page {
 		if err != nil {
 			return way{}, err
 		}
-		i := slices.IndexFunc(all, func(i meshapi.Instance) bool {
-			return i.Problem == nil && (o.Revision == "" || i.Revision == o.Revision)
-		})
+		i := slices.IndexFunc(all, func(i meshapi.Instance) bool { return i.Problem == nil })
 		if i < 0 {
-			return way{}, exit.Failuref("no control plane of revision %q answers", o.Revision).Try("meshctl version")
+			return way{}, exit.Failuref("no control plane answers").Try("meshctl version")
 		}
 		return way{to: all[i].Name, handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, err := m.API.Page(r.Context(), all[i], r.URL.RequestURI())

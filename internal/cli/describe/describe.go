@@ -61,7 +61,7 @@ the Gateway API's. It is about the running mesh, or about files.`,
 			return Run(cmd.Context(), o)
 		},
 	}
-	o.Add(cmd)
+	o.Add(e, cmd)
 	o.Format.AddFlag(cmd)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) == 0 {
@@ -98,6 +98,9 @@ func Run(ctx context.Context, o *Options) error {
 	kind := info.Kind
 	if !slices.Contains(workloads, kind) && !slices.Contains(inspect.Kinds(), kind) {
 		return exit.Usagef("describe has nothing to say of a %s", kind).Try("meshctl get %s %s -o yaml", strings.ToLower(kind.Kind), o.Name)
+	}
+	if slices.Contains(workloads, kind) {
+		o.About = []string{o.Name}
 	}
 	w, findings, err := inspection.Load(ctx, o.Env, o.WorldFlags)
 	if err != nil {

@@ -75,7 +75,7 @@ The mesh is the one that runs, with the objects of --files in place of its own; 
 	f.StringVar(&o.Proxy, "proxy", "", "only what comes to this `pod` or workload")
 	f.BoolVar(&o.Summary, "summary", false, "leave out the fields that differ")
 	f.BoolVar(&o.All, "all", false, "show every field, and values in full length")
-	o.Add(cmd)
+	o.Add(e, cmd)
 	o.Format.AddFlag(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("proxy", e.CompletePods)
 	return cmd
@@ -149,6 +149,9 @@ func (o *Options) report(ctx context.Context) (*Report, error) {
 	if wrong := errorsOf(findings); len(wrong) > 0 {
 		o.Env.SayFindings(wrong)
 		return nil, exit.Dataf("nothing was compared: %s has errors", strings.Join(o.Change, ", ")).Try("correct what is named above")
+	}
+	if o.Proxy != "" {
+		o.About = []string{o.Proxy}
 	}
 	base, findings, err := o.Env.Objects(ctx, o.ObjectSources)
 	if err != nil {

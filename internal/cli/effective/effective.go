@@ -50,7 +50,7 @@ With --host it is about calls to that host alone.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.Host, "host", "", "only calls to this `host`")
-	o.Add(cmd)
+	o.Add(e, cmd)
 	o.Format.AddFlag(cmd)
 	cmd.ValidArgsFunction = e.CompletePods
 	return cmd
@@ -58,6 +58,7 @@ With --host it is about calls to that host alone.`,
 
 // Run does it.
 func Run(ctx context.Context, o *Options) error {
+	o.About = []string{o.Workload}
 	w, findings, err := inspection.Load(ctx, o.Env, o.WorldFlags)
 	if err != nil {
 		return err

@@ -22,6 +22,8 @@ type Env struct {
 	Settings settings.Settings
 	Getenv   func(string) string
 	Now      func() time.Time
+	// Revision is that of the control plane that is asked; "" is every one.
+	Revision string
 
 	contextNamespace string // that of the kubeconfig context, once Mesh has opened it
 }

@@ -77,6 +77,9 @@ func (e *Env) Mesh(ctx context.Context) (*Mesh, error) {
 		if err != nil {
 			return nil, err
 		}
+		if e.Revision != "" && e.Revision != clustermesh.DefaultRevision {
+			return nil, exit.Usagef("mesh %q on this machine has one control plane, of revision default", name)
+		}
 		m := l.Any()
 		m.say = e.SayFindings
 		return m, nil
@@ -96,7 +99,7 @@ func (e *Env) onCluster() (*Mesh, error) {
 		return nil, err
 	}
 	e.contextNamespace = c.Namespace
-	m := clustermesh.New(c, clustermesh.Options{Namespace: e.Settings.IstioNamespace, Within: e.Namespace()})
+	m := clustermesh.New(c, clustermesh.Options{Namespace: e.Settings.IstioNamespace, Within: e.Namespace(), Revision: e.Revision})
 	return &Mesh{Home: m, API: m, Name: cmp.Or(c.Context, c.Host()), Cluster: m, read: m.Read, say: e.SayFindings}, nil
 }
 

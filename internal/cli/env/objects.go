@@ -24,6 +24,9 @@ type ObjectSources struct {
 	// UseMesh adds the objects of the running mesh; one of Paths takes the place of
 	// the mesh's of the same key.
 	UseMesh bool
+	// About are the workloads that the question is about: where several revisions of
+	// the control plane run, theirs is asked.
+	About []string
 }
 
 // Objects reads all objects of files and of the running mesh. Findings are those of
@@ -39,6 +42,9 @@ func (e *Env) Objects(ctx context.Context, s ObjectSources) ([]*resource.Object,
 			return nil, nil, exit.Usagef("there is nothing to look at").Try("name files with --files, or leave --use-kube on")
 		}
 		return written, findings, nil
+	}
+	if err := e.chooseRevision(ctx, s.About); err != nil {
+		return nil, nil, err
 	}
 	if len(s.Paths) > 0 {
 		_, running, found, err := e.Beneath(ctx)

@@ -15,7 +15,8 @@ import (
 type WorldFlags struct{ ObjectSources }
 
 // Add makes the flags.
-func (w *WorldFlags) Add(cmd *cobra.Command) {
+func (w *WorldFlags) Add(e *Env, cmd *cobra.Command) {
+	e.RevisionFlag(cmd)
 	f := cmd.Flags()
 	f.StringArrayVar(&w.Paths, "files", nil, "`file` or folder whose objects count, in place of those of the running mesh with the same names; may be repeated")
 	f.BoolVarP(&w.UseMesh, "use-kube", "k", true, "ask about what runs, if a mesh runs; false: about --files alone")

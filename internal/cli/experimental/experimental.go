@@ -28,7 +28,6 @@ func NewCmd(e *env.Env, others ...*cobra.Command) *cobra.Command {
 }
 
 func newInternalDebug(e *env.Env) *cobra.Command {
-	var revision string
 	all := false
 	cmd := &cobra.Command{
 		Use: "internal-debug PAGE", Short: "Print a debug page of the control plane",
@@ -37,15 +36,15 @@ func newInternalDebug(e *env.Env) *cobra.Command {
   meshctl x internal-debug 'config_dump?proxyID=productpage-v1-abc.default'`,
 		Args: env.Args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return internalDebug(cmd.Context(), e, args[0], revision, all)
+			return internalDebug(cmd.Context(), e, args[0], all)
 		},
 	}
-	cmd.Flags().StringVarP(&revision, "revision", "r", "", "of this `revision` of the control plane")
+	e.RevisionFlag(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "of every process of it, not only the first")
 	return cmd
 }
 
-func internalDebug(ctx context.Context, e *env.Env, page, revision string, all bool) error {
+func internalDebug(ctx context.Context, e *env.Env, page string, all bool) error {
 	m, err := e.Mesh(ctx)
 	if err != nil {
 		return err
@@ -54,11 +53,9 @@ func internalDebug(ctx context.Context, e *env.Env, page, revision string, all b
 	if err != nil {
 		return err
 	}
-	instances = slices.DeleteFunc(instances, func(i meshapi.Instance) bool {
-		return i.Problem != nil || revision != "" && i.Revision != revision
-	})
+	instances = slices.DeleteFunc(instances, func(i meshapi.Instance) bool { return i.Problem != nil })
 	if len(instances) == 0 {
-		return exit.Failuref("no control plane of revision %q answers", revision).Try("meshctl version")
+		return exit.Failuref("no control plane answers").Try("meshctl version")
 	}
 	if !all {
 		instances = instances[:1]

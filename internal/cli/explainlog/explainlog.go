@@ -59,7 +59,7 @@ are alike once.`,
 	f := cmd.Flags()
 	f.StringArrayVarP(&o.Logs, "filename", "f", nil, "`file` of lines, or - for standard input; may be repeated")
 	f.BoolVar(&o.All, "all", false, "explain lines of requests that went well, too")
-	o.Add(cmd)
+	o.Add(e, cmd)
 	o.Format.AddFlag(cmd)
 	return cmd
 }

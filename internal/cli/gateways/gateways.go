@@ -54,7 +54,7 @@ about files.`,
 			return Run(cmd.Context(), o)
 		},
 	}
-	o.Add(cmd)
+	o.Add(e, cmd)
 	o.Format.AddFlag(cmd)
 	return cmd
 }

@@ -49,12 +49,12 @@ func FromCluster(ctx context.Context, c *kube.Client, root, revision string) (in
 	if in.Mesh, err = Mesh("ConfigMap "+root+"/"+Name("istio", revision), []byte(mesh)); err != nil {
 		return in, err
 	}
-	values, err := ConfigMap(ctx, c, root, Name("istio-sidecar-injector", revision), keyValues)
+	values, err := ConfigMap(ctx, c, root, Name(valuesMap, revision), keyValues)
 	if err != nil {
 		return in, err
 	}
 	if in.Values, err = inject.ParseValues([]byte(values), version.Get()); err != nil {
-		return in, exit.Dataf("ConfigMap %s/%s, key %s, cannot be used", root, Name("istio-sidecar-injector", revision), keyValues).Because(err)
+		return in, exit.Dataf("ConfigMap %s/%s, key %s, cannot be used", root, Name(valuesMap, revision), keyValues).Because(err)
 	}
 	in.NativeSidecars, err = NativeSidecars(ctx, c)
 	return in, err

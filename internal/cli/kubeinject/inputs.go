@@ -17,15 +17,23 @@ import (
 
 // inputs are what the pods are made with: each part from its file, else from the cluster.
 func (o *Options) inputs(ctx context.Context) (inject.Inputs, error) {
-	in := inject.Inputs{Revision: o.Revision, Namespace: inject.Namespace{Name: o.Env.Namespace()}}
+	in := inject.Inputs{Namespace: inject.Namespace{Name: o.Env.Namespace()}}
 	var cluster *kube.Client
 	connect := func() (*kube.Client, error) {
 		if cluster != nil {
 			return cluster, nil
 		}
 		c, _, err := o.Env.ConnectedCluster(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if o.Revision == "" {
+			if o.Revision, err = injection.Revision(ctx, c, o.Env.Settings.IstioNamespace); err != nil {
+				return nil, err
+			}
+		}
 		cluster = c
-		return c, err
+		return c, nil
 	}
 	if err := o.mesh(ctx, &in, connect); err != nil {
 		return in, err
@@ -36,6 +44,7 @@ func (o *Options) inputs(ctx context.Context) (inject.Inputs, error) {
 	if err := o.istioConfig(&in); err != nil {
 		return in, err
 	}
+	in.Revision = cmp.Or(o.Revision, "default")
 	if o.Native != "auto" {
 		on, err := strconv.ParseBool(o.Native)
 		if err != nil {
@@ -64,7 +73,7 @@ func (o *Options) mesh(ctx context.Context, in *inject.Inputs, connect func() (*
 	} else {
 		c, err := connect()
 		if err != nil {
-			return offline(err)
+			return o.offline(err)
 		}
 		name = cmp.Or(o.MeshConfigMap, injection.Name("istio", o.Revision))
 		got, err := injection.ConfigMap(ctx, c, o.Env.Settings.IstioNamespace, name, "mesh")
@@ -92,7 +101,7 @@ func (o *Options) values(ctx context.Context, in *inject.Inputs, connect func() 
 	} else {
 		c, err := connect()
 		if err != nil {
-			return offline(err)
+			return o.offline(err)
 		}
 		name = cmp.Or(o.InjectMap, injection.Name("istio-sidecar-injector", o.Revision))
 		got, err := injection.ConfigMap(ctx, c, o.Env.Settings.IstioNamespace, name, "values")
@@ -108,7 +117,12 @@ func (o *Options) values(ctx context.Context, in *inject.Inputs, connect func() 
 	return nil
 }
 
-func offline(err error) error {
+// offline explains that no cluster can be asked; that one has no revision to go by is
+// another thing.
+func (o *Options) offline(err error) error {
+	if exit.CodeOf(err) == exit.Usage {
+		return err
+	}
 	return exit.New(exit.Unreachable, "what to add to workloads is read from a cluster, and none can be asked").Because(err).
 		Try("meshctl kube-inject -f FILE --meshConfigFile MESH --valuesFile VALUES asks none")
 }

@@ -60,7 +60,7 @@ cluster is asked.`,
 	f := cmd.Flags()
 	f.StringArrayVarP(&o.Files, "filename", "f", nil, "`file`, folder, or - for standard input; may be repeated")
 	f.StringVarP(&o.Output, "output", "o", "", "`file` to write to (default standard output)")
-	f.StringVarP(&o.Revision, "revision", "r", "default", "revision of the control plane")
+	f.StringVarP(&o.Revision, "revision", "r", "", "`name` of the control plane (default: the default one, or the only one)")
 	f.StringVar(&o.MeshConfigFile, "meshConfigFile", "", "MeshConfig `file`, in place of the cluster's")
 	f.StringVar(&o.ValuesFile, "valuesFile", "", "`file` with the values of injection, YAML or JSON, in place of the cluster's")
 	f.StringVar(&o.InjectConfig, "injectConfigFile", "", "`file` with selectors and annotations in Istio's form (its templates are not used)")

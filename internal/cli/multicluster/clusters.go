@@ -13,6 +13,7 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/stdio"
+	"github.com/meshctl/meshctl/internal/clustermesh"
 	"github.com/meshctl/meshctl/internal/controlplane"
 )
 
@@ -49,6 +50,7 @@ A line below says why.`,
 			return ListClusters(cmd.Context(), o)
 		},
 	}
+	e.RevisionFlag(cmd)
 	o.Format.AddFlag(cmd)
 	return cmd
 }
@@ -60,6 +62,8 @@ type line struct {
 	Status string `json:"status"`
 	Reason string `json:"reason,omitempty"`
 	Istiod string `json:"istiod"`
+	// Revision is that of the control plane.
+	Revision string `json:"revision"`
 }
 
 // ListClusters does it.
@@ -87,7 +91,7 @@ func ListClusters(ctx context.Context, o *ClustersOptions) error {
 			return fmt.Errorf("control plane %s says something unknown of its clusters: %w", pods[i].Name, err)
 		}
 		for _, c := range found {
-			all = append(all, line{c.ID, c.Secret, c.Status, c.Reason, pods[i].Name})
+			all = append(all, line{c.ID, c.Secret, c.Status, c.Reason, pods[i].Name, clustermesh.RevisionOf(&pods[i])})
 		}
 	}
 	return o.Env.IO.Print(o.Format, stdio.Document{
@@ -98,7 +102,7 @@ func ListClusters(ctx context.Context, o *ClustersOptions) error {
 }
 
 func table(all []line) stdio.Table {
-	t := stdio.Table{Columns: []string{"NAME", "SECRET", "STATUS", "ISTIOD"}, Style: func(_, column int, text string) stdio.Style {
+	t := stdio.Table{Columns: []string{"NAME", "SECRET", "STATUS", "ISTIOD", "REVISION"}, Style: func(_, column int, text string) stdio.Style {
 		switch {
 		case column != 2 || text == controlplane.ClusterSynced:
 			return stdio.Plain
@@ -109,7 +113,7 @@ func table(all []line) stdio.Table {
 		}
 	}}
 	for _, c := range all {
-		t.Add(c.Name, cmp.Or(c.Secret, "-"), c.Status, c.Istiod)
+		t.Add(c.Name, cmp.Or(c.Secret, "-"), c.Status, c.Istiod, c.Revision)
 		if c.Reason != "" {
 			t.Note("! " + c.Reason)
 		}

@@ -44,13 +44,30 @@ func (o *Options) printList(all []proxy) error {
 			if o.Verbosity > 0 || o.Format.Is(stdio.Wide, stdio.CSV) {
 				return o.typesTable(all)
 			}
-			t := stdio.Table{Columns: []string{"NAME", "CLUSTER", "ISTIOD", "VERSION", "SUBSCRIBED TYPES"}, Style: styleOf}
+			head, row := heads(all)
+			t := stdio.Table{Columns: append(head, "SUBSCRIBED TYPES"), Style: styleOf}
 			for _, p := range all {
-				t.Add(p.fullName(), p.Cluster, cmp.Or(p.Istiod, "-"), p.version(), p.subscribed())
+				t.Add(append(row(p), p.subscribed())...)
 			}
 			return t
 		},
 	})
+}
+
+// heads are the columns that every table begins with. Where proxies are of several
+// revisions each says which.
+func heads(all []proxy) (columns []string, row func(proxy) []string) {
+	several := slices.ContainsFunc(all, func(p proxy) bool { return p.Revision != all[0].Revision })
+	columns = []string{"NAME", "CLUSTER", "ISTIOD", "VERSION"}
+	if several {
+		columns = []string{"NAME", "CLUSTER", "REVISION", "ISTIOD", "VERSION"}
+	}
+	return columns, func(p proxy) []string {
+		if several {
+			return []string{p.fullName(), p.Cluster, cmp.Or(p.Revision, "-"), cmp.Or(p.Istiod, "-"), p.version()}
+		}
+		return []string{p.fullName(), p.Cluster, cmp.Or(p.Istiod, "-"), p.version()}
+	}
 }
 
 func (p proxy) version() string {
@@ -105,7 +122,8 @@ func (o *Options) typesTable(all []proxy) stdio.Table {
 			}
 		}
 	}
-	t := stdio.Table{Columns: []string{"NAME", "CLUSTER", "ISTIOD", "VERSION"}, Style: styleOf, Wide: map[int]bool{}}
+	head, first := heads(all)
+	t := stdio.Table{Columns: head, Style: styleOf, Wide: map[int]bool{}}
 	for _, s := range shorts {
 		t.Columns = append(t.Columns, strings.ToUpper(s))
 	}
@@ -114,7 +132,7 @@ func (o *Options) typesTable(all []proxy) stdio.Table {
 		t.Columns = append(t.Columns, c)
 	}
 	for _, p := range all {
-		row := []string{p.fullName(), p.Cluster, cmp.Or(p.Istiod, "-"), p.version()}
+		row := first(p)
 		if p.Session == nil {
 			t.Rows = append(t.Rows, append(row, notConnected))
 			continue

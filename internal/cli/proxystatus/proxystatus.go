@@ -63,6 +63,7 @@ what the control plane sends it.`,
 	cmd.Flags().IntVarP(&o.Verbosity, "verbosity", "v", 0, "1 shows each type of configuration in a column")
 	cmd.Flags().IntVar(&o.AdminPort, "proxy-admin-port", 15000, "`port` of the proxy's admin interface")
 	cmd.Flags().BoolVar(&o.All, "all", false, "of a pod, every field that differs, at its whole length")
+	e.RevisionFlag(cmd)
 	o.Format.AddFlag(cmd)
 	return cmd
 }
@@ -73,6 +74,7 @@ type proxy struct {
 	Namespace string            `json:"namespace"`
 	Cluster   string            `json:"cluster"`
 	Istiod    string            `json:"istiod,omitempty"`
+	Revision  string            `json:"revision,omitempty"` // of the control plane that it is connected to, or should be
 	Connected bool              `json:"connected"`
 	Session   *xdsserve.Session `json:"session,omitempty"`
 	// Difference is set where one proxy is asked about.
@@ -136,7 +138,7 @@ func (o *Options) collect(ctx context.Context, m *env.Mesh, instances []meshapi.
 			o.Env.IO.Sayf("control plane %s does not answer, its proxies are missing here: %v\n", i.Name, i.Problem)
 		}
 		for _, s := range i.Sessions {
-			p := proxy{Cluster: cmp.Or(s.ClusterID, i.Cluster), Istiod: i.Name, Connected: true, Session: &s}
+			p := proxy{Cluster: cmp.Or(s.ClusterID, i.Cluster), Istiod: i.Name, Revision: i.Revision, Connected: true, Session: &s}
 			id, _ := mesh.ParseNodeID(s.Node)
 			p.Name, p.Namespace = id.Pod()
 			seen[p.fullName()] = true
@@ -148,7 +150,10 @@ func (o *Options) collect(ctx context.Context, m *env.Mesh, instances []meshapi.
 	}
 	cluster := instances[0].Cluster
 	for _, pod := range pods {
-		p := proxy{Name: pod.Name, Namespace: pod.Namespace, Cluster: cluster}
+		p := proxy{Name: pod.Name, Namespace: pod.Namespace, Cluster: cluster, Revision: pod.Revision}
+		if o.Env.Revision != "" && pod.Revision != o.Env.Revision {
+			continue // another control plane's
+		}
 		if pod.Proxy != "none" && !seen[p.fullName()] && pod.Phase == "Running" {
 			out = append(out, p)
 		}

@@ -95,7 +95,7 @@ an assertion does not hold.`,
 	f.StringArrayVarP(&o.Suites, "filename", "f", nil, "`file` of assertions; may be repeated")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "show each step, with what is in force")
 	o.Token.Add(cmd)
-	o.Add(cmd)
+	o.Add(e, cmd)
 	o.Format.AddFlag(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("from", e.CompletePods)
 	return cmd
@@ -110,6 +110,7 @@ func Run(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
+	o.About = []string{cmp.Or(o.From, o.Gateway)}
 	w, err := o.Env.World(ctx, o.WorldFlags)
 	if err != nil {
 		return err

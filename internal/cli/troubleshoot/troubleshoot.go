@@ -63,7 +63,7 @@ The exit code is 0 when nothing stops the request, and 1 when something does.`,
 	f.StringVarP(&o.Question.Method, "method", "X", "GET", "method of the request")
 	f.StringArrayVarP(&o.Headers, "header", "H", nil, "`NAME: VALUE` of a header; may be repeated")
 	f.BoolVar(&o.Probe, "probe", true, "send the request from the caller's pod, when nothing else stops it")
-	o.Add(cmd)
+	o.Add(e, cmd)
 	o.Format.AddFlag(cmd)
 	cmd.ValidArgsFunction = e.CompletePods
 	return cmd
@@ -78,6 +78,7 @@ func Run(ctx context.Context, o *Options) error {
 		}
 		o.Question.Headers = append(o.Question.Headers, whatif.Header{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
 	}
+	o.About = []string{o.Question.From}
 	w, findings, err := inspection.Load(ctx, o.Env, o.WorldFlags)
 	if err != nil {
 		return err

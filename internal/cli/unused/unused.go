@@ -50,7 +50,7 @@ there is anything.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.Fail, "fail", false, "exit with code 79 when there is anything")
-	o.Add(cmd)
+	o.Add(e, cmd)
 	o.Format.AddFlag(cmd)
 	return cmd
 }

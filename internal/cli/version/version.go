@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,6 +41,7 @@ func NewCmd(e *env.Env, run func(context.Context, *Options) error) *cobra.Comman
 			return Run(cmd.Context(), o)
 		},
 	}
+	e.RevisionFlag(cmd)
 	cmd.Flags().BoolVar(&o.Remote, "remote", true, "ask the mesh, too")
 	o.Format.AddFlag(cmd)
 	return cmd
@@ -62,9 +62,11 @@ type component struct {
 	API      string `json:"istioAPI,omitempty"`
 }
 
+// count is the proxies of a version that are connected to a revision.
 type count struct {
-	Version string `json:"version"`
-	Proxies int    `json:"proxies"`
+	Revision string `json:"revision,omitempty"`
+	Version  string `json:"version"`
+	Proxies  int    `json:"proxies"`
 }
 
 // Run does it. That there is no mesh is no error here.
@@ -84,16 +86,8 @@ func Run(ctx context.Context, o *Options) error {
 	for _, line := range v.controlPlanes() {
 		io.Printf("%s\n", line)
 	}
-	var planes []string
-	for _, d := range v.DataPlane {
-		word := "proxies"
-		if d.Proxies == 1 {
-			word = "proxy"
-		}
-		planes = append(planes, fmt.Sprintf("%s (%d %s)", d.Version, d.Proxies, word))
-	}
-	if len(planes) > 0 {
-		io.Printf("data plane version: %s\n", strings.Join(planes, ", "))
+	for _, line := range v.dataPlanes() {
+		io.Printf("%s\n", line)
 	}
 	for _, s := range v.Skew {
 		io.Printf("%s\n", io.OutPaint(stdio.Yellow, "skew: "+s))
@@ -104,19 +98,45 @@ func Run(ctx context.Context, o *Options) error {
 	return nil
 }
 
-// controlPlanes is a line for each revision and version; the revision is left out
-// where there is only the default one.
+// head is what a line about a revision begins with: its name, which is left out where
+// there is only the default one.
+func (v *versions) head(revision string) string {
+	several := slices.ContainsFunc(v.ControlPlane, func(c component) bool { return c.Revision != v.ControlPlane[0].Revision })
+	if several || revision != "" && revision != "default" {
+		return revision + " "
+	}
+	return ""
+}
+
+// controlPlanes is a line for each revision and version.
 func (v *versions) controlPlanes() []string {
 	var out []string
-	several := slices.ContainsFunc(v.ControlPlane, func(c component) bool { return c.Revision != v.ControlPlane[0].Revision })
 	for _, c := range v.ControlPlane {
-		line := "control plane version: " + cmp.Or(c.Version, "it does not answer")
-		if several || c.Revision != "" && c.Revision != "default" {
-			line = c.Revision + " " + line
-		}
+		line := v.head(c.Revision) + "control plane version: " + cmp.Or(c.Version, "it does not answer")
 		if !slices.Contains(out, line) {
 			out = append(out, line)
 		}
+	}
+	return out
+}
+
+// dataPlanes is a line for each revision, with the versions of the proxies that are
+// connected to it.
+func (v *versions) dataPlanes() []string {
+	var out []string
+	last := ""
+	for i, d := range v.DataPlane {
+		word := "proxies"
+		if d.Proxies == 1 {
+			word = "proxy"
+		}
+		text := fmt.Sprintf("%s (%d %s)", d.Version, d.Proxies, word)
+		if i > 0 && d.Revision == last {
+			out[len(out)-1] += ", " + text
+		} else {
+			out = append(out, v.head(d.Revision)+"data plane version: "+text)
+		}
+		last = d.Revision
 	}
 	return out
 }
@@ -131,19 +151,23 @@ func (v *versions) ask(ctx context.Context, e *env.Env) error {
 	if err != nil {
 		return err
 	}
-	counts := map[string]int{}
+	counts := map[count]int{}
 	for _, i := range instances {
 		v.ControlPlane = append(v.ControlPlane, component{Name: cmp.Or(i.Name, "istiod"), Revision: i.Revision, Version: i.Version, API: i.APIVersion})
 		if i.Problem != nil {
 			e.IO.Sayf("control plane %s does not answer: %v\n", i.Name, i.Problem)
 		}
 		for _, s := range i.Sessions {
-			counts[cmp.Or(s.Version, "unknown")]++
+			counts[count{Revision: i.Revision, Version: cmp.Or(s.Version, "unknown")}]++
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(counts)) {
-		v.DataPlane = append(v.DataPlane, count{name, counts[name]})
+	for c, n := range counts {
+		c.Proxies = n
+		v.DataPlane = append(v.DataPlane, c)
 	}
+	slices.SortFunc(v.DataPlane, func(a, b count) int {
+		return cmp.Or(cmp.Compare(a.Revision, b.Revision), cmp.Compare(a.Version, b.Version))
+	})
 	v.Skew = skew(v.ControlPlane, v.DataPlane)
 	return nil
 }
@@ -151,30 +175,33 @@ func (v *versions) ask(ctx context.Context, e *env.Env) error {
 // oldest is how many minor versions a proxy may be behind its control plane.
 const oldest = 2
 
-// skew says which proxies are too old or too new for every control plane there is.
-// Versions that are no numbers, such as those of a build from source, fit anything.
+// skew says which proxies are too old or too new for the control plane that they are
+// connected to, which is what sends them configuration. Versions that are no numbers,
+// such as those of a build from source, fit anything.
 func skew(control []component, data []count) []string {
 	var out []string
-	low, high := -1, -1
-	for _, c := range control {
-		if m, ok := minor(c.Version); ok {
-			if low < 0 || m < low {
-				low = m
-			}
-			high = max(high, m)
-		}
-	}
-	if high < 0 {
-		return nil
-	}
+	several := slices.ContainsFunc(control, func(c component) bool { return c.Revision != control[0].Revision })
 	for _, d := range data {
+		low, high := -1, -1 // of the processes of its revision
+		for _, c := range control {
+			if m, ok := minor(c.Version); ok && c.Revision == d.Revision {
+				if low < 0 || m < low {
+					low = m
+				}
+				high = max(high, m)
+			}
+		}
+		plane := "the control plane"
+		if several {
+			plane = "control plane " + d.Revision
+		}
 		m, ok := minor(d.Version)
 		switch {
-		case !ok:
+		case !ok || high < 0:
 		case m > high:
-			out = append(out, fmt.Sprintf("proxies of %s are newer than every control plane: upgrade the control plane first", d.Version))
+			out = append(out, fmt.Sprintf("proxies of %s are newer than %s: upgrade it first", d.Version, plane))
 		case m < low-oldest:
-			out = append(out, fmt.Sprintf("proxies of %s are more than %d minor versions behind: restart their pods (meshctl restart)", d.Version, oldest))
+			out = append(out, fmt.Sprintf("proxies of %s are more than %d minor versions behind %s: restart their pods (meshctl restart --outdated)", d.Version, oldest, plane))
 		}
 	}
 	return out

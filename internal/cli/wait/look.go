@@ -194,7 +194,7 @@ func (w *waiter) proxies(ctx context.Context, s *Status) error {
 	}
 	for _, p := range pods {
 		name := p.Name + "." + p.Namespace
-		if p.Proxy == "none" || p.Phase != "Running" || seen[name] || w.known && w.concerned != nil && !w.concerned[name] {
+		if p.Proxy == "none" || p.Phase != "Running" || seen[name] || w.o.Env.Revision != "" && p.Revision != w.o.Env.Revision || w.known && w.concerned != nil && !w.concerned[name] {
 			continue
 		}
 		s.Concerned++

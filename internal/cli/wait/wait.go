@@ -84,6 +84,7 @@ refused it; which proxies and why is said.`,
 	f.Int64Var(&o.Generation, "generation", 0, "metadata.generation that the object must have at least")
 	f.Float64Var(&o.Threshold, "threshold", 1, "the part of the proxies that is enough, 0 to 1")
 	f.DurationVar(&o.Timeout, "timeout", 30*time.Second, "how long to wait")
+	e.RevisionFlag(cmd)
 	o.Format.AddFlag(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{propagated, distribution, gone, ready}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

@@ -58,7 +58,7 @@ DestinationRule one subset is named as NAME:SUBSET.`,
 			return Run(cmd.Context(), o)
 		},
 	}
-	o.Add(cmd)
+	o.Add(e, cmd)
 	o.Format.AddFlag(cmd)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) == 1 {

@@ -69,6 +69,7 @@ type Pod struct {
 	Reason         string            `json:"reason,omitempty"`
 	Message        string            `json:"message,omitempty"`
 	Labels         map[string]string `json:"labels,omitempty"`
+	Revision       string            `json:"revision,omitempty"` // of the control plane that gave it its proxy, on a cluster
 	Containers     []Container       `json:"containers"`
 }
 
