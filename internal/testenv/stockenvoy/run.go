@@ -50,7 +50,7 @@ func Start(t testing.TB, config string) *Envoy {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), path, "-c", conf, "--admin-address-path", admin,
-		"--concurrency", "1", "--use-dynamic-base-id", "-l", "warning", "--drain-time-s", "1")
+		"--concurrency", "1", "--disable-hot-restart", "-l", "warning", "--drain-time-s", "1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr, cmd.Stdout = log, log
 	if err := cmd.Start(); err != nil {
