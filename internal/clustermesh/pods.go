@@ -25,14 +25,19 @@ func podResource() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 }
 
-// Pods lists the pods of all namespaces; where only those of one may be listed, those.
+// Pods lists the pods of all namespaces; who may not list those gets what may be seen
+// of the user's own namespace and of the control plane's.
 func (m *Mesh) Pods(ctx context.Context) ([]api.Pod, error) {
 	pods, err := m.listPods(ctx, "", metav1.ListOptions{})
 	var k *kube.Error
-	if m.opts.Within != "" && errors.As(err, &k) && k.Kind == kube.Forbidden {
-		narrow, narrowErr := m.listPods(ctx, m.opts.Within, metav1.ListOptions{})
-		if narrowErr == nil {
-			pods, err = narrow, nil
+	if errors.As(err, &k) && k.Kind == kube.Forbidden {
+		for _, namespace := range slices.Compact([]string{m.opts.Within, m.opts.Namespace}) {
+			if namespace == "" {
+				continue
+			}
+			if narrow, narrowErr := m.listPods(ctx, namespace, metav1.ListOptions{}); narrowErr == nil {
+				pods, err = append(pods, narrow...), nil
+			}
 		}
 	}
 	if err != nil {

@@ -242,6 +242,7 @@ func (d *discovery) listen(ctx context.Context) (func(), error) {
 		serve func(net.Listener) Server
 	}{
 		{d.o.monitoring, d.core.ServeMonitoring},
+		{d.o.ready, d.core.ServeReadiness},
 		{d.o.secure, d.core.ServeSecure},
 		{d.o.plain, d.core.ServePlain},
 		{d.o.webhook, func(ln net.Listener) Server { return d.core.ServeWebhooks(ln, d.webhooks()) }},

@@ -79,8 +79,15 @@ func TestDiscoveryServesACluster(t *testing.T) {
 		t.Errorf("validation answered %+v", refused.Response)
 	}
 	if _, text := r.get(t, "/metrics"); !strings.Contains(text, "pilot_services 1") || !strings.Contains(text, "go_goroutines") ||
-		!strings.Contains(text, "sidecar_injection_success_total 1") || !strings.Contains(text, "galley_validation_failed 1") {
+		!strings.Contains(text, "sidecar_injection_success_total 1") || !strings.Contains(text, "galley_validation_failed 1") ||
+		!strings.Contains(text, `istio_build{component="pilot"`) {
 		t.Errorf("metrics are %s", text)
+	}
+	if code, text := fetch(t, "http://"+r.o.ready+"/ready"); code != http.StatusOK {
+		t.Errorf("where Kiali asks: %d %s", code, text)
+	}
+	if code, _ := fetch(t, "http://"+r.o.ready+"/debug/syncz"); code != http.StatusNotFound {
+		t.Errorf("the port for readiness serves more than it: %d", code)
 	}
 }
 

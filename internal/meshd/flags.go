@@ -18,10 +18,10 @@ import (
 
 // discoveryOptions are what `meshd discovery` is told.
 type discoveryOptions struct {
-	kubeconfig, namespace, revision, cluster string
-	secure, plain, webhook, monitoring       string
-	logLevel, logFormat                      string
-	pod                                      string // this replica's name
+	kubeconfig, namespace, revision, cluster  string
+	secure, plain, webhook, monitoring, ready string
+	logLevel, logFormat                       string
+	pod                                       string // this replica's name
 	// drain is how long the process still answers after it was told to end: clients
 	// are sent here until everybody knows that it is not ready.
 	drain   time.Duration
@@ -60,6 +60,7 @@ func parseDiscovery(args []string, stderr io.Writer, getenv func(string) string)
 	fs.StringVar(&o.plain, "plaintext-address", "127.0.0.1:15010", "`address` of xDS in clear text, for clients on loopback; empty: none")
 	fs.StringVar(&o.webhook, "webhook-address", ":15017", "`address` of the webhooks over TLS; empty: none")
 	fs.StringVar(&o.monitoring, "monitoring-address", ":15014", "`address` of metrics, version and readiness")
+	fs.StringVar(&o.ready, "ready-address", "", "`address` of readiness alone; Kiali asks at port 8080 of the pod's own loopback; empty: none")
 	o.consul.flags(fs)
 	fs.DurationVar(&o.grace, "machine-grace", register.DefaultGrace, "how long the WorkloadEntry of a machine that registered itself stays after it has left")
 	fs.DurationVar(&o.patience, "remote-cluster-timeout", 30*time.Second, "how long the start waits for remote clusters to be read; afterwards proxies are served without them")

@@ -114,7 +114,7 @@ func startReplica(t *testing.T, kubeconfig string, edit func(*discoveryOptions))
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.secure, o.plain, o.webhook, o.monitoring = freePort(t), freePort(t), freePort(t), freePort(t)
+	o.secure, o.plain, o.webhook, o.monitoring, o.ready = freePort(t), freePort(t), freePort(t), freePort(t), freePort(t)
 	o.drain = time.Millisecond
 	o.pod = t.Name() + o.secure
 	if edit != nil {
@@ -173,7 +173,12 @@ func (r *replica) until(t *testing.T, what string, ok func() bool) {
 
 func (r *replica) get(t *testing.T, path string) (int, string) {
 	t.Helper()
-	res, err := http.Get("http://" + r.o.monitoring + path)
+	return fetch(t, "http://"+r.o.monitoring+path)
+}
+
+func fetch(t *testing.T, url string) (int, string) {
+	t.Helper()
+	res, err := http.Get(url)
 	if err != nil {
 		return 0, err.Error()
 	}

@@ -22,16 +22,30 @@ func (c *Core) ServeMonitoring(ln net.Listener) Server {
 	m.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintln(w, strings.TrimPrefix(version.Get(), "v"))
 	})
-	m.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		if err := c.readiness(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		}
-	})
+	m.HandleFunc("GET /ready", c.ready)
 	m.Handle("GET /metrics", promhttp.HandlerFor(c.metrics(), promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 20 * time.Second}))
 	m.Handle("GET /debug/", loopbackOnly(c.ControlPlane.Debug()))
-	srv := &http.Server{Handler: m, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10}
+	return serveHTTP(ln, m)
+}
+
+// ServeReadiness serves /ready alone, where Kiali asks a control plane whether it is
+// healthy (port 8080, by a port-forward).
+func (c *Core) ServeReadiness(ln net.Listener) Server {
+	m := http.NewServeMux()
+	m.HandleFunc("GET /ready", c.ready)
+	return serveHTTP(ln, m)
+}
+
+func serveHTTP(ln net.Listener, h http.Handler) Server {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10}
 	go func() { _ = srv.Serve(ln) }()
 	return httpServer{srv}
+}
+
+func (c *Core) ready(w http.ResponseWriter, _ *http.Request) {
+	if err := c.readiness(); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	}
 }
 
 // readiness is nil when proxies can be served.
@@ -77,9 +91,13 @@ func (c *Core) metrics() *prometheus.Registry {
 	gauge("citadel_server_root_cert_expiry_timestamp", "When the signing certificate ends, in seconds since 1970.", func() float64 {
 		return float64(c.CA.NotAfter().Unix())
 	})
-	info := prometheus.Labels{"version": strings.TrimPrefix(version.Get(), "v")}
+	running := strings.TrimPrefix(version.Get(), "v")
+	one := func() float64 { return 1 }
 	r.MustRegister(
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "pilot_info", Help: "The version that runs.", ConstLabels: info}, func() float64 { return 1 }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "pilot_info", Help: "The version that runs.", ConstLabels: prometheus.Labels{"version": running}}, one),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "istio_build", Help: "The version that runs, as proxies say theirs.", ConstLabels: prometheus.Labels{"component": "pilot", "tag": running},
+		}, one),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		c.ControlPlane.Server().Metrics(),
 	)

@@ -49,6 +49,7 @@ func TestMesh(t *testing.T) {
 		{"troubleshoot", testTroubleshoot},
 		{"egress", testEgress},
 		{"tcp", testTCP},
+		{"boards", testBoards},
 		{"kill", testKill},
 		{"rotation under load", testRotation},
 		{"changes under load", testChanges},

@@ -4,15 +4,20 @@ package dashboard
 
 import (
 	"context"
-	"fmt"
+	"net"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
+	"github.com/meshctl/meshctl/internal/cli/stdio"
+	"github.com/meshctl/meshctl/internal/local/api"
 )
 
 // Options of the command.
@@ -23,6 +28,7 @@ type Options struct {
 	Address   string
 	Browser   bool
 	AdminPort int
+	Selector  string
 }
 
 // NewCmd makes the command with all below it.
@@ -35,7 +41,8 @@ func NewCmd(e *env.Env) *cobra.Command {
 		Short:   "Open Kiali, Grafana, a proxy's own page and others in a browser",
 		Long: `Lead a port of this machine to a web page in the mesh, and open it, until Ctrl-C. What
 is looked for may be in any namespace: its Service or label counts, and a pod that is
-ready. When the pod goes, the next one takes its place.`,
+ready. When the pod goes, the next one takes its place. For one that is not installed
+the page of the control plane is opened, and how to install it is said.`,
 		Example: `  meshctl dashboard kiali
   meshctl dashboard proxy productpage-v1
   meshctl dashboard controlplane --browser=false --port 9000
@@ -43,14 +50,14 @@ ready. When the pod goes, the next one takes its place.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) > 0:
-				return exit.Usagef("there is no dashboard %q", args[0]).Try("one of: %s, proxy, controlplane", strings.Join(names(), ", "))
+				return exit.Usagef("there is no dashboard %q", args[0]).Try("one of: %s, proxy, controlplane, mesh", strings.Join(names(), ", "))
 			case !all:
 				return cmd.Help()
 			}
 			return o.all(cmd.Context())
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "all that are there")
+	cmd.Flags().BoolVar(&all, "all", false, "print the addresses of all that are there")
 	f := cmd.PersistentFlags()
 	f.IntVarP(&o.Port, "port", "p", 0, "`port` of this machine (default that of the page, or any when it is in use)")
 	f.StringVar(&o.Address, "address", "localhost", "`address` of this machine to listen on")
@@ -63,32 +70,70 @@ ready. When the pod goes, the next one takes its place.`,
 }
 
 func (o *Options) forTool(t tool) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: t.name, Short: "Open " + t.title, Args: env.Args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := o.Env.Mesh(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return o.open(cmd.Context(), page{name: t.name, port: t.port, path: t.path, find: func(ctx context.Context) (way, error) {
-				return findTool(ctx, m, t, o.preferred())
-			}})
+			t.fixed = cmd.Flags().Changed("ui-port")
+			err = o.open(cmd.Context(), o.pageOf(m, t))
+			if !missing(err) {
+				return err
+			}
+			return o.instead(cmd.Context(), m, err)
 		},
 	}
+	cmd.Flags().IntVar(&t.port, "ui-port", t.port, "`port` of the pod that has the page, whatever its Service says")
+	return cmd
+}
+
+func (o *Options) pageOf(m *env.Mesh, t tool) page {
+	return page{name: t.name, port: t.port, path: t.path, find: func(ctx context.Context) (way, error) {
+		return findTool(ctx, m, t, o.preferred())
+	}}
+}
+
+// instead opens what the control plane shows of itself in place of a page that is not
+// installed. It still ends with the code of that error: what was asked for is not there.
+func (o *Options) instead(ctx context.Context, m *env.Mesh, err error) error {
+	url, serve, builtinErr := o.listen(ctx, o.controlPlane(m), o.Port)
+	if builtinErr != nil {
+		return err
+	}
+	exit.Print(o.Env.IO.Err, err, func(s string) string { return o.Env.IO.ErrPaint(stdio.Bold, s) })
+	o.Env.IO.Sayf("opened instead: what the control plane itself shows\n")
+	if err := o.show(ctx, url, serve); err != nil {
+		return err
+	}
+	return exit.Silent(exit.CodeOf(err))
 }
 
 func (o *Options) forProxy() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "proxy POD", Aliases: []string{"envoy"}, Short: "Open the admin page of a pod's proxy",
-		Example:           "  meshctl dashboard proxy productpage-v1",
-		Args:              env.Args(1, 1),
+		Use: "proxy [POD]", Aliases: []string{"envoy"}, Short: "Open the admin page of a pod's proxy",
+		Example: `  meshctl dashboard proxy productpage-v1
+  meshctl dashboard proxy deploy/reviews-v1 -n default
+  meshctl dashboard proxy -l app=reviews`,
+		Args:              env.Args(0, 1),
 		ValidArgsFunction: o.Env.CompletePods,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if (len(args) == 1) == (o.Selector != "") {
+				return exit.Usagef("say whose proxy: one POD, or labels with -l").Try("meshctl get pods -o wide")
+			}
+			selector, err := labels.Parse(o.Selector)
+			if err != nil {
+				return exit.Usagef("selector %q is not understood", o.Selector).Because(err)
+			}
 			m, err := o.Env.Mesh(cmd.Context())
 			if err != nil {
 				return err
 			}
 			return o.open(cmd.Context(), page{name: "proxy", port: o.AdminPort, path: "/", find: func(ctx context.Context) (way, error) {
+				if len(args) == 0 {
+					return o.labelled(ctx, m, selector)
+				}
 				p, err := o.Env.FindPod(ctx, m, args[0])
 				if err == nil && p.Proxy == "none" {
 					err = exit.Failuref("pod %s.%s has no proxy", p.Name, p.Namespace).Try("meshctl get pods -o wide")
@@ -97,8 +142,24 @@ func (o *Options) forProxy() *cobra.Command {
 			}})
 		},
 	}
+	cmd.Flags().StringVarP(&o.Selector, "selector", "l", "", "of a pod with these `labels`, one that is ready before others")
 	cmd.Flags().IntVar(&o.AdminPort, "proxy-admin-port", 15000, "`port` of the proxy's admin interface")
 	return cmd
+}
+
+// labelled is the way to a pod with a proxy that has the labels.
+func (o *Options) labelled(ctx context.Context, m *env.Mesh, selector labels.Selector) (way, error) {
+	pods, err := m.PodsIn(ctx, o.Env.Settings.Namespace)
+	if err != nil {
+		return way{}, err
+	}
+	pods = slices.DeleteFunc(pods, func(p api.Pod) bool {
+		return p.Proxy == "none" || p.Phase != "Running" || !selector.Matches(labels.Set(p.Labels))
+	})
+	if len(pods) == 0 {
+		return way{}, exit.Failuref("no running pod with a proxy has the labels %s", selector).Try("meshctl get pods -A -l %s", selector)
+	}
+	return toPod(m, pods[max(0, slices.IndexFunc(pods, usable))], o.AdminPort), nil
 }
 
 // forControlPlane opens what the control plane shows of itself. ControlZ is the page
@@ -125,6 +186,11 @@ func (o *Options) open(ctx context.Context, p page) error {
 	if err != nil {
 		return err
 	}
+	return o.show(ctx, url, serve)
+}
+
+// show prints and opens a URL, and serves it until ctx ends.
+func (o *Options) show(ctx context.Context, url string, serve func(context.Context) error) error {
 	o.Env.IO.Printf("%s\n", url)
 	if o.Browser {
 		o.browse(ctx, url)
@@ -144,25 +210,32 @@ func (o *Options) all(ctx context.Context) error {
 	}
 	pages := []page{o.controlPlane(m)}
 	for _, t := range tools() {
-		pages = append(pages, page{name: t.name, port: t.port, path: t.path, find: func(ctx context.Context) (way, error) {
-			return findTool(ctx, m, t, o.preferred())
-		}})
+		pages = append(pages, o.pageOf(m, t))
 	}
 	var serving []func(context.Context) error
+	var absent []string
+	code := exit.Unreachable // of the first that cannot be opened
 	for _, p := range pages {
 		url, serve, err := o.listen(ctx, p, 0)
 		if missing(err) {
+			absent = append(absent, p.name)
 			continue
 		}
 		if err != nil {
+			if p.name == pages[0].name {
+				code = exit.CodeOf(err)
+			}
 			o.Env.IO.Sayf("%s: %v\n", p.name, err)
 			continue
 		}
 		o.Env.IO.Printf("%-14s %s\n", p.name, url)
 		serving = append(serving, serve)
 	}
+	if len(absent) > 0 {
+		o.Env.IO.Sayf("not installed: %s\n", strings.Join(absent, ", "))
+	}
 	if len(serving) == 0 {
-		return exit.Failuref("no dashboard is there").Try("kubectl apply -f samples/addons")
+		return exit.New(code, "no page of the mesh can be opened").Try("meshctl check")
 	}
 	o.Env.IO.Sayf("Ctrl-C ends them\n")
 	done := make(chan error, len(serving))
@@ -199,4 +272,4 @@ func (o *Options) browse(ctx context.Context, url string) {
 	go func() { _ = cmd.Wait() }()
 }
 
-func hostPort(address string, port int) string { return fmt.Sprintf("%s:%d", address, port) }
+func hostPort(address string, port int) string { return net.JoinHostPort(address, strconv.Itoa(port)) }

@@ -21,16 +21,22 @@ type tool struct {
 	port        int // where its page is, unless its Service says another
 	path        string
 	labels      []string // values of the labels app and app.kubernetes.io/name
+	install     string   // how it is installed on a cluster
+	fixed       bool     // port is what the user says, whatever the Service says
 }
 
 func tools() []tool {
+	sample := func(file string) string { return "kubectl apply -f samples/addons/" + file }
 	return []tool{
-		{"kiali", "Kiali: the graph of the mesh", 20001, "/kiali/", []string{"kiali"}},
-		{"grafana", "Grafana: charts", 3000, "/", []string{"grafana"}},
-		{"prometheus", "Prometheus: metrics", 9090, "/", []string{"prometheus"}},
-		{"jaeger", "Jaeger: traces", 16686, "/", []string{"jaeger"}},
-		{"zipkin", "Zipkin: traces", 9411, "/", []string{"zipkin"}},
-		{"skywalking", "SkyWalking: traces and metrics", 8080, "/", []string{"skywalking-ui", "skywalking"}},
+		{name: "kiali", title: "Kiali: the graph of the mesh", port: 20001, path: "/kiali/", labels: []string{"kiali"}, install: sample("kiali.yaml")},
+		{name: "grafana", title: "Grafana: charts", port: 3000, path: "/", labels: []string{"grafana"}, install: sample("grafana.yaml")},
+		{name: "prometheus", title: "Prometheus: metrics", port: 9090, path: "/", labels: []string{"prometheus"}, install: sample("prometheus.yaml")},
+		{name: "jaeger", title: "Jaeger: traces", port: 16686, path: "/", labels: []string{"jaeger"}, install: sample("jaeger.yaml")},
+		{name: "zipkin", title: "Zipkin: traces", port: 9411, path: "/", labels: []string{"zipkin"}, install: sample("extras/zipkin.yaml")},
+		{
+			name: "skywalking", title: "SkyWalking: traces and metrics", port: 8080, path: "/", labels: []string{"skywalking-ui", "skywalking"},
+			install: "install it with its own Helm chart, apache/skywalking-helm; there is no sample of it",
+		},
 	}
 }
 
@@ -100,13 +106,16 @@ func findTool(ctx context.Context, m *env.Mesh, t tool, preferred []string) (way
 	}
 	slices.SortStableFunc(services, func(a, b meshapi.Object) int { return rank(a.Namespace) - rank(b.Namespace) })
 	slices.SortStableFunc(pods, func(a, b api.Pod) int { return rank(a.Namespace) - rank(b.Namespace) })
-	var waiting []string
+	var waiting []api.Pod
 	for _, o := range services {
 		var s service
 		if json.Unmarshal(o.Raw, &s) != nil || len(s.Spec.Selector) == 0 || !t.isCalled(o.Name, s.Metadata.Labels) {
 			continue
 		}
-		port := s.webPort(t.port)
+		port := t.port
+		if !t.fixed {
+			port = s.webPort(t.port)
+		}
 		if port == 0 {
 			continue
 		}
@@ -115,7 +124,7 @@ func findTool(ctx context.Context, m *env.Mesh, t tool, preferred []string) (way
 				if usable(p) {
 					return toPod(m, p, port), nil
 				}
-				waiting = append(waiting, p.Name+"."+p.Namespace)
+				waiting = append(waiting, p)
 			}
 		}
 	}
@@ -124,33 +133,57 @@ func findTool(ctx context.Context, m *env.Mesh, t tool, preferred []string) (way
 			if usable(p) {
 				return toPod(m, p, t.port), nil
 			}
-			waiting = append(waiting, p.Name+"."+p.Namespace)
+			waiting = append(waiting, p)
 		}
 	}
 	if len(waiting) > 0 {
-		return way{}, exit.New(exit.Unreachable, "%s is there, but no pod of it is ready", t.name).
-			Because(errors.New(waiting[0])).Try("kubectl describe pod -n %s", namespaceOf(waiting[0]))
+		return way{}, notReady(t, m, waiting[0])
 	}
-	return way{}, notInstalledError{exit.Failuref("%s is not installed in %s", t.name, m.Where()).
-		Because(errors.New("no namespace has a Service or a pod of that name or label")).
-		Try("kubectl apply -f samples/addons/%s.yaml", t.name).
-		Try("meshctl dashboard controlplane, for what the control plane itself shows")}
+	missing := exit.Failuref("%s is not installed in %s", t.name, m.Where()).
+		Because(errors.New("no namespace has a Service or a pod of that name or label"))
+	if m.Cluster != nil {
+		return way{}, notInstalledError{missing.Try("%s", t.install)}
+	}
+	return way{}, notInstalledError{missing.Try("give the mesh a Deployment with the label app: %s, and name its program in meshctl-local.yaml", t.labels[0])}
 }
 
-func namespaceOf(pod string) string {
-	for i := len(pod) - 1; i >= 0; i-- {
-		if pod[i] == '.' {
-			return pod[i+1:]
+// notReady says which pod of a tool is waited for, and why.
+func notReady(t tool, m *env.Mesh, p api.Pod) error {
+	why := "pod " + p.Name + "." + p.Namespace
+	switch {
+	case p.Terminating:
+		why += " is about to end"
+	case p.Phase != "Running":
+		why += " is " + p.Phase
+	default:
+		why += " runs, and is not ready"
+	}
+	if p.Reason != "" {
+		why += ": " + p.Reason
+	}
+	for _, c := range p.Containers {
+		if !c.Ready && c.Reason != "" {
+			why += ", container " + c.Name + ": " + c.Reason
 		}
 	}
-	return pod
+	err := exit.New(exit.Unreachable, "%s is there, but no pod of it is ready", t.name).Because(errors.New(why))
+	if m.Cluster != nil {
+		return err.Try("kubectl describe pod -n %s %s", p.Namespace, p.Name)
+	}
+	return err.Try("meshctl logs %s.%s", p.Name, p.Namespace)
 }
 
-// isCalled reports whether a Service or pod is the tool's, by name or label.
+// isCalled reports whether a Service or pod is the tool's, by label or name. What
+// is labelled as another tool is that one's: Jaeger has a Service named zipkin.
 func (t tool) isCalled(name string, labels map[string]string) bool {
-	return slices.ContainsFunc(t.labels, func(want string) bool {
-		return name == want || labels["app"] == want || labels["app.kubernetes.io/name"] == want
+	app, kube := labels["app"], labels["app.kubernetes.io/name"]
+	if slices.Contains(t.labels, app) || slices.Contains(t.labels, kube) {
+		return true
+	}
+	other := slices.ContainsFunc(tools(), func(o tool) bool {
+		return slices.Contains(o.labels, app) || slices.Contains(o.labels, kube)
 	})
+	return !other && slices.Contains(t.labels, name)
 }
 
 // webPort is the pod's port behind the Service: the one that serves the usual port,

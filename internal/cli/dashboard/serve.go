@@ -27,6 +27,13 @@ func (o *Options) listen(ctx context.Context, p page, wanted int) (url string, s
 	if err != nil {
 		return "", nil, err
 	}
+	if to.dial != nil { // who may not reach the pod hears so at once, not from the browser
+		c, err := to.dial(ctx)
+		if err != nil {
+			return "", nil, err
+		}
+		c.Close()
+	}
 	var config net.ListenConfig
 	ln, err := config.Listen(ctx, "tcp", hostPort(o.Address, max(wanted, 0)))
 	if wanted == 0 && err == nil {

@@ -69,16 +69,6 @@ func testInspect(t *testing.T, m *mesh) {
 	testQuestions(t, m)
 	report := filepath.Join(t.TempDir(), "report.tar.gz")
 	t.Log(m.run(t, "meshctl", "bug-report", "-o", report))
-	if _, err := m.try(t, "meshctl", "dashboard", "kiali"); err == nil || !strings.Contains(err.Error(), "samples/addons/kiali.yaml") {
-		t.Errorf("kiali, which is not installed: %v", err)
-	}
-	addons, err := filepath.Glob("../../../samples/addons/*.yaml")
-	if err != nil || len(addons) == 0 {
-		t.Fatalf("there are no addons: %v", err)
-	}
-	for _, f := range addons {
-		m.kubectl(t, "apply", "--dry-run=server", "-f", f)
-	}
 }
 
 // testQuestions asks what there is and what would happen, with and without something

@@ -37,6 +37,7 @@ func TestTour(t *testing.T) {
 		{"gateway", false, testGateway},
 		{"ingress", false, testIngress},
 		{"inspect", false, testInspect},
+		{"dashboards", false, testDashboards},
 		{"canary", false, testCanary},
 		{"one user", false, testOneUser},
 		{"mTLS strict", false, testStrict},
