@@ -1,9 +1,6 @@
 package agent
 
-import (
-	"net/netip"
-	"strings"
-)
+import "strings"
 
 // Where injection puts files into a pod.
 const (
@@ -54,16 +51,6 @@ func (l *loader) pod() {
 			}
 			s.Extra[name] = v
 		}
-	}
-	if len(s.InstanceIPs) > 0 && s.InstanceIPs[0].Is6() {
-		l.listenOnIPv6()
-	}
-}
-
-// listenOnIPv6 takes the wildcard address of both IP versions where a pod has the newer one.
-func (l *loader) listenOnIPv6() {
-	for _, a := range []*netip.AddrPort{&l.s.StatusAddr, &l.s.HealthAddr, &l.s.PrometheusAddr} {
-		*a = netip.AddrPortFrom(netip.IPv6Unspecified(), a.Port())
 	}
 }
 

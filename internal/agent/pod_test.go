@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -66,6 +68,45 @@ func TestPodWithIPv6Only(t *testing.T) {
 	}
 	if want := netip.MustParseAddrPort("[::]:15021"); s.HealthAddr != want {
 		t.Errorf("readiness at %s", s.HealthAddr)
+	}
+}
+
+// The pod of injected has 10.244.0.9 and fd00::9.
+func TestIPv6IsWhatTheInterfacesHave(t *testing.T) {
+	t.Parallel()
+	const (
+		lo    = "00000000000000000000000000000001 01 80 10 80       lo\n"
+		local = "fe800000000000000000000000000009 02 40 20 80     eth0\n"
+		own   = "fd000000000000000000000000000009 02 40 00 80     eth0\n"
+	)
+	for name, c := range map[string]struct {
+		told, interfaces string
+		ips, health      string
+	}{
+		"both":                    {"10.244.0.9,fd00::9", lo + local + own, "10.244.0.9 fd00::9", "[::]:15021"},
+		"the kernel has none":     {"10.244.0.9,fd00::9", "", "10.244.0.9 fd00::9", "[::]:15021"}, // nothing says otherwise
+		"switched off in the pod": {"10.244.0.9,fd00::9", "\n", "10.244.0.9", "0.0.0.0:15021"},
+		"on loopback alone":       {"10.244.0.9,fd00::9", lo, "10.244.0.9", "0.0.0.0:15021"},
+		"no address of use":       {"10.244.0.9", lo + local, "10.244.0.9", "0.0.0.0:15021"},
+		"the pod was not told":    {"10.244.0.9", lo + local + own, "10.244.0.9 fd00::9", "[::]:15021"},
+		"the newer one first":     {"fd00::9,10.244.0.9", lo + own, "fd00::9 10.244.0.9", "[::]:15021"},
+	} {
+		e := maps.Clone(injected)
+		e["INSTANCE_IPS"] = c.told
+		files := podFiles()
+		s, err := LoadSettings([]string{"proxy", "sidecar"}, env(e), func(path string) ([]byte, error) {
+			if path == interfaces6 && c.interfaces != "" {
+				return []byte(c.interfaces), nil
+			}
+			return files(path)
+		})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := strings.Trim(fmt.Sprint(s.InstanceIPs), "[]"); got != c.ips || s.HealthAddr.String() != c.health {
+			t.Errorf("%s: %s, readiness at %s; want %s and %s", name, got, s.HealthAddr, c.ips, c.health)
+		}
 	}
 }
 

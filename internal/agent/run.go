@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -105,7 +106,7 @@ func newAgent(s Settings, log *slog.Logger, levels *admin.Levels, quit func()) (
 		}
 	}
 
-	names := dns.New(dns.Options{Addr: s.DNSAddr, Domain: s.Domain, Upstreams: s.DNSUpstream, Control: d.control, Logger: log.With("component", "dns")})
+	names := dns.New(dns.Options{Addr: s.DNSAddr, IPv6: s.IPv6(), NoIPv4: !slices.ContainsFunc(s.InstanceIPs, netip.Addr.Is4), Domain: s.Domain, Upstreams: s.DNSUpstream, Control: d.control, Logger: log.With("component", "dns")})
 	plane, err := newDataPlane(s, surroundings{node: node, discovery: d, names: names, log: log, levels: levels, quit: quit})
 	if err != nil {
 		return nil, err

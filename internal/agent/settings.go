@@ -127,6 +127,7 @@ func LoadSettings(args []string, getenv func(string) string, readFile func(strin
 	l.pod()
 	l.behaviour()
 	l.ownAddress()
+	l.ipv6()
 	l.check()
 	return s, errors.Join(l.errs...)
 }

@@ -45,6 +45,15 @@ func mix(x uint64) uint64 {
 	return x
 }
 
+// AutoAddress6 is the IPv6 address of a host whose IPv4 address AllocateAddresses chose:
+// the same in the last bytes, in 2001:2::/48, which is Istio's range for them.
+func AutoAddress6(ip string) string {
+	a := netip.MustParseAddr("2001:2::").As16()
+	four := netip.MustParseAddr(ip).As4()
+	copy(a[12:], four[:])
+	return netip.AddrFrom16(a).String()
+}
+
 func autoAddress(slot uint32) string {
 	var a [4]byte
 	binary.BigEndian.PutUint32(a[:], 240<<24|240<<16|(slot/254)<<8|(slot%254+1))

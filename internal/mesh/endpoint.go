@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -47,7 +48,9 @@ type Endpoint struct {
 	// Address is an IP, or a host name where the service resolves by DNS, or the
 	// absolute path of a Unix socket (Port is 0 then).
 	Address string
-	Port    uint32
+	// Additional are further addresses of the same workload: those of the other IP version.
+	Additional []string `json:",omitempty"`
+	Port       uint32
 	// PortName and ServicePort name the port of the service that this endpoint serves.
 	PortName    string
 	ServicePort uint32
@@ -68,12 +71,42 @@ type Endpoint struct {
 
 // Equal compares everything.
 func (e *Endpoint) Equal(f *Endpoint) bool {
-	return e == f || e.Address == f.Address && e.Port == f.Port && e.PortName == f.PortName &&
+	return e == f || e.Address == f.Address && slices.Equal(e.Additional, f.Additional) && e.Port == f.Port && e.PortName == f.PortName &&
 		e.ServicePort == f.ServicePort && e.Namespace == f.Namespace && e.Workload == f.Workload &&
 		e.Hostname == f.Hostname && e.Pod == f.Pod && e.ServiceAccount == f.ServiceAccount &&
 		e.Locality == f.Locality && e.Network == f.Network && e.Cluster == f.Cluster &&
 		e.Weight == f.Weight && e.Health == f.Health && e.TLSMode == f.TLSMode &&
 		maps.Equal(e.Labels, f.Labels)
+}
+
+// Addresses are all of the endpoint, the first one first.
+func (e *Endpoint) Addresses() []string { return append([]string{e.Address}, e.Additional...) }
+
+// OverIPv4 is the endpoint as clients without IPv6 reach it. One that has IPv6 alone is
+// left as it is: what is said of calls that fail is then its address.
+func (e *Endpoint) OverIPv4() *Endpoint {
+	if len(e.Additional) == 0 {
+		return e
+	}
+	four := slices.DeleteFunc(e.Addresses(), IsIPv6)
+	if len(four) == 0 {
+		return e
+	}
+	f := *e
+	f.Address, f.Additional = four[0], four[1:]
+	return &f
+}
+
+// IsIPv6 tells whether a text is an IPv6 address, or a range of them.
+func IsIPv6(s string) bool {
+	if !strings.Contains(s, ":") {
+		return false // most are not: spare the parsing
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		return !a.Unmap().Is4()
+	}
+	p, err := netip.ParsePrefix(s)
+	return err == nil && !p.Addr().Unmap().Is4()
 }
 
 // Labels of Istio by which subsets and failover tell endpoints apart by where they are.

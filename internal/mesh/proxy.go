@@ -1,5 +1,7 @@
 package mesh
 
+import "slices"
+
 // ProxyType is the first part of a node id.
 type ProxyType string
 
@@ -68,3 +70,6 @@ type Proxy struct {
 	// Metadata is all string-valued node metadata, for EnvoyFilter-like matching and dumps.
 	Metadata map[string]string
 }
+
+// IPv6 tells whether the proxy's pod has addresses of it.
+func (p *Proxy) IPv6() bool { return slices.ContainsFunc(p.IPs, IsIPv6) }

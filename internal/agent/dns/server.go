@@ -30,6 +30,11 @@ const (
 type Options struct {
 	// Addr is where to listen, UDP and TCP.
 	Addr netip.AddrPort
+	// IPv6: the program can use addresses of it. They are answered, and questions that
+	// are captured on their way over IPv6 are taken: at ::1, where it is, and Addr's port.
+	IPv6 bool
+	// NoIPv4: the program can use no addresses of IPv4, and none are answered.
+	NoIPv4 bool
 	// Domain is the pod's DNS domain, e.g. default.svc.cluster.local.
 	Domain string
 	// Upstreams are the servers for names that are not of the mesh, host:port.
@@ -45,8 +50,7 @@ type Server struct {
 	tab    atomic.Pointer[table]
 	turn   atomic.Uint32
 	slots  chan struct{}
-	udp    *dns.Server
-	tcp    *dns.Server
+	on     []*dns.Server
 	client map[string]*dns.Client
 
 	mu     sync.Mutex
@@ -100,30 +104,46 @@ const anyPort = 20
 
 // Listen opens the sockets; it returns the address in use.
 func (s *Server) Listen(ctx context.Context) (netip.AddrPort, error) {
-	pc, ln, err := s.listenBoth(ctx)
+	pc, ln, err := listenBoth(ctx, s.o.Addr)
 	for try := 1; err != nil && s.o.Addr.Port() == 0 && try < anyPort; try++ {
-		pc, ln, err = s.listenBoth(ctx)
+		pc, ln, err = listenBoth(ctx, s.o.Addr)
 	}
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
+	s.take(pc, ln)
+	at := addressOf(pc)
+	if s.o.IPv6 && at.Addr().Is4() && at.Addr().IsLoopback() {
+		six := netip.AddrPortFrom(netip.IPv6Loopback(), at.Port())
+		switch pc, ln, err := listenBoth(ctx, six); {
+		case err == nil:
+			s.take(pc, ln)
+		case errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT): // off on loopback
+		default:
+			_ = errors.Join(s.on[0].PacketConn.Close(), s.on[1].Listener.Close())
+			return netip.AddrPort{}, err
+		}
+	}
+	return at, nil
+}
+
+// take serves questions on the sockets of a port.
+func (s *Server) take(pc net.PacketConn, ln net.Listener) {
 	h := dns.HandlerFunc(s.serve)
-	s.udp = &dns.Server{PacketConn: pc, Handler: h, UDPSize: dns.DefaultMsgSize}
-	s.tcp = &dns.Server{
+	s.on = append(s.on, &dns.Server{PacketConn: pc, Handler: h, UDPSize: dns.DefaultMsgSize}, &dns.Server{
 		Listener: ln, Handler: h, ReadTimeout: forwardTimeout, MaxTCPQueries: 128,
 		IdleTimeout: func() time.Duration { return 10 * time.Second },
-	}
-	return addressOf(pc), nil
+	})
 }
 
 func addressOf(pc net.PacketConn) netip.AddrPort { return pc.LocalAddr().(*net.UDPAddr).AddrPort() }
 
 // listenBoth opens UDP and TCP on one port.
-func (s *Server) listenBoth(ctx context.Context) (net.PacketConn, net.Listener, error) {
+func listenBoth(ctx context.Context, addr netip.AddrPort) (net.PacketConn, net.Listener, error) {
 	var lc net.ListenConfig
-	pc, err := lc.ListenPacket(ctx, "udp", s.o.Addr.String())
+	pc, err := lc.ListenPacket(ctx, "udp", addr.String())
 	if err != nil {
-		return nil, nil, fmt.Errorf("listen for DNS on udp %s: %w", s.o.Addr, err)
+		return nil, nil, fmt.Errorf("listen for DNS on udp %s: %w", addr, err)
 	}
 	at := addressOf(pc)
 	ln, err := lc.Listen(ctx, "tcp", at.String())
@@ -136,9 +156,9 @@ func (s *Server) listenBoth(ctx context.Context) (net.PacketConn, net.Listener, 
 
 // Serve answers until ctx ends; Listen must have been called.
 func (s *Server) Serve(ctx context.Context) error {
-	errs := make(chan error, 2)
+	errs := make(chan error, len(s.on))
 	var started sync.WaitGroup
-	for _, srv := range []*dns.Server{s.udp, s.tcp} {
+	for _, srv := range s.on {
 		started.Add(1)
 		srv.NotifyStartedFunc = started.Done
 		go func() { errs <- srv.ActivateAndServe() }()
@@ -148,10 +168,14 @@ func (s *Server) Serve(ctx context.Context) error {
 		defer close(stopped)
 		started.Wait()
 		<-ctx.Done()
-		_ = s.udp.Shutdown()
-		_ = s.tcp.Shutdown()
+		for _, srv := range s.on {
+			_ = srv.Shutdown()
+		}
 	}()
-	err := errors.Join(<-errs, <-errs)
+	var err error
+	for range s.on {
+		err = errors.Join(err, <-errs)
+	}
 	<-stopped
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -210,8 +234,14 @@ func (s *Server) answer(q *dns.Msg) *dns.Msg {
 	}
 	switch qu.Qtype {
 	case dns.TypeA:
+		if s.o.NoIPv4 {
+			break
+		}
 		m.Answer = s.addresses(m.Answer, owner, e.v4)
 	case dns.TypeAAAA:
+		if !s.o.IPv6 {
+			break // the program would try them first, in vain
+		}
 		m.Answer = s.addresses(m.Answer, owner, e.v6)
 	}
 	return m

@@ -26,6 +26,12 @@ var mesh = map[string]nametable.Table{
 // start runs a server whose upstream is another real server that knows only upstream.test.
 func start(t *testing.T, withTable bool) netip.AddrPort {
 	t.Helper()
+	return startFor(t, withTable, Options{IPv6: true})
+}
+
+// startFor is start for a program that can use the addresses that o says.
+func startFor(t *testing.T, withTable bool, o Options) netip.AddrPort {
+	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -45,10 +51,9 @@ func start(t *testing.T, withTable bool) netip.AddrPort {
 	go func() { defer close(upDone); _ = up.ActivateAndServe() }()
 	<-upStarted
 
-	s := New(Options{
-		Addr: netip.MustParseAddrPort("127.0.0.1:0"), Domain: "default.svc.cluster.local",
-		Upstreams: []string{pc.LocalAddr().String()}, Logger: slog.New(slog.DiscardHandler),
-	})
+	o.Addr, o.Domain = netip.MustParseAddrPort("127.0.0.1:0"), "default.svc.cluster.local"
+	o.Upstreams, o.Logger = []string{pc.LocalAddr().String()}, slog.New(slog.DiscardHandler)
+	s := New(o)
 	at, err := s.Listen(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +133,41 @@ func TestNamesOfTheMesh(t *testing.T) {
 	}
 	if m := ask(t, at, "tcp", "reviews", dns.TypeA); !slices.Equal(addrs(m), []string{"10.96.0.1"}) {
 		t.Errorf("over TCP: %v", addrs(m))
+	}
+}
+
+// A program that is told of addresses it cannot reach tries them, and may go no further.
+func TestOnlyAddressesOfUseAreAnswered(t *testing.T) {
+	t.Parallel()
+	four, six := []string{"10.244.0.2", "10.244.0.3"}, []string{"fd00::2"}
+	for name, c := range map[string]struct {
+		o       Options
+		a, aaaa []string
+	}{
+		"IPv4": {Options{}, four, nil}, "IPv6": {Options{IPv6: true, NoIPv4: true}, nil, six}, "both": {Options{IPv6: true}, four, six},
+	} {
+		at := startFor(t, true, c.o)
+		for typ, want := range map[uint16][]string{dns.TypeA: c.a, dns.TypeAAAA: c.aaaa} {
+			if m := ask(t, at, "udp", "db.data", typ); !slices.Equal(addrs(m), want) || m.Rcode != dns.RcodeSuccess {
+				t.Errorf("%s: %s: %v %s, want %v", name, dns.TypeToString[typ], addrs(m), dns.RcodeToString[m.Rcode], want)
+			}
+		}
+	}
+}
+
+// Questions that are redirected on their way over IPv6 arrive at ::1.
+func TestQuestionsOverIPv6(t *testing.T) {
+	t.Parallel()
+	if ln, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skipf("loopback has no IPv6 here: %v", err)
+	} else {
+		_ = ln.Close()
+	}
+	at := netip.AddrPortFrom(netip.IPv6Loopback(), start(t, true).Port())
+	for _, network := range []string{"udp", "tcp"} {
+		if m := ask(t, at, network, "db.data", dns.TypeAAAA); !slices.Equal(addrs(m), []string{"fd00::2"}) {
+			t.Errorf("%s: %v", network, addrs(m))
+		}
 	}
 }
 

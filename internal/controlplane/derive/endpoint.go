@@ -243,5 +243,32 @@ func (b *endpointBuilder) set() *mesh.EndpointSet {
 	b.out = slices.CompactFunc(b.out, func(x, y *mesh.Endpoint) bool {
 		return x.ServicePort == y.ServicePort && x.Address == y.Address && x.Port == y.Port && x.Network == y.Network
 	})
-	return &mesh.EndpointSet{Service: b.service.CollectionKey(), Endpoints: b.out}
+	return &mesh.EndpointSet{Service: b.service.CollectionKey(), Endpoints: b.merged()}
+}
+
+// merged makes one endpoint of the addresses that a pod has: Kubernetes lists those of
+// each IP version in slices of their own. The first is of the version that the service
+// prefers, that is of its own first address, or else IPv4.
+func (b *endpointBuilder) merged() []*mesh.Endpoint {
+	type place struct {
+		pod, network, cluster string
+		servicePort, port     uint32
+	}
+	six := len(b.service.Addresses) > 0 && mesh.IsIPv6(b.service.Addresses[0])
+	first := map[place]*mesh.Endpoint{}
+	var out []*mesh.Endpoint
+	for _, e := range b.out {
+		p := place{e.Pod, e.Network, e.Cluster, e.ServicePort, e.Port}
+		f := first[p]
+		switch {
+		case e.Pod == "" || f == nil:
+			first[p] = e
+			out = append(out, e)
+		case mesh.IsIPv6(e.Address) == six && mesh.IsIPv6(f.Address) != six:
+			f.Address, f.Additional = e.Address, append([]string{f.Address}, f.Additional...)
+		default:
+			f.Additional = append(f.Additional, e.Address)
+		}
+	}
+	return out
 }

@@ -87,6 +87,9 @@ func (w *world) print() string {
 		if set, ok := w.m.Endpoints.Get(s.CollectionKey()); ok {
 			for _, e := range set.Endpoints {
 				fmt.Fprintf(&b, "  %d -> %s:%d %s %s %s tls=%s at=%s", e.ServicePort, e.Address, e.Port, orDash(e.Workload), orDash(e.ServiceAccount), e.Health, e.TLSMode, orDash(e.Locality.String()))
+				if len(e.Additional) > 0 {
+					fmt.Fprintf(&b, " also=%v", e.Additional)
+				}
 				if s.ClusterAddresses != nil {
 					fmt.Fprintf(&b, " in=%s/%s", e.Cluster, orDash(e.Network))
 				}

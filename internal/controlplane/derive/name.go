@@ -86,9 +86,9 @@ func headlessNames(base Name, s *mesh.Service, set *mesh.EndpointSet) []*Name {
 		if _, err := netip.ParseAddr(e.Address); err != nil {
 			continue
 		}
-		base.Info.IPs = append(base.Info.IPs, e.Address)
+		base.Info.IPs = append(base.Info.IPs, e.Addresses()...)
 		if e.Hostname != "" {
-			pods[e.Hostname] = append(pods[e.Hostname], e.Address)
+			pods[e.Hostname] = append(pods[e.Hostname], e.Addresses()...)
 		}
 	}
 	base.Info.IPs = sorted(base.Info.IPs)

@@ -52,17 +52,24 @@ func services(g *collection.Graph, m *Mesh, in *Inputs, api *gatewayAPI) {
 	wanting := collection.Derive(g, "services-without-address", both, func(_ *collection.Ctx, s *mesh.Service) (serviceName, bool) {
 		return serviceName{s.Host}, needsAddress(s)
 	})
+	// Addresses are chosen of IPv6, too, where Services have any.
+	six := collection.NewIndex(each, "ipv6", func(s *clusterService) []string {
+		if slices.ContainsFunc(s.service.Addresses, mesh.IsIPv6) {
+			return []string{"ipv6"}
+		}
+		return nil
+	})
 	allocated := collection.Singleton(g, "auto-addresses", func(c *collection.Ctx) (*allocation, bool) {
 		var hosts []string
 		for _, h := range collection.FetchAll(c, wanting) {
 			hosts = append(hosts, h.key)
 		}
-		return &allocation{mesh.AllocateAddresses(hosts)}, true
+		return &allocation{mesh.AllocateAddresses(hosts), len(collection.FetchIndex(c, six, "ipv6")) > 0}, true
 	})
 	addresses := collection.DeriveMany(g, "auto-address", allocated, func(_ *collection.Ctx, a *allocation) []address {
 		var out []address
 		for h, ip := range a.byHost {
-			out = append(out, address{h, ip})
+			out = append(out, address{h, a.of(ip)})
 		}
 		return out
 	})
@@ -72,7 +79,7 @@ func services(g *collection.Graph, m *Mesh, in *Inputs, api *gatewayAPI) {
 		}
 		if a, ok := collection.Fetch(c, addresses, s.Host); ok {
 			t := *s
-			t.AutoAddresses = []string{a.ip}
+			t.AutoAddresses = strings.Split(a.ips, ",")
 			return &t, true
 		}
 		return s, true
@@ -81,13 +88,24 @@ func services(g *collection.Graph, m *Mesh, in *Inputs, api *gatewayAPI) {
 	m.ServicesByNamespace = collection.NewIndex(m.Services, "namespace", func(s *mesh.Service) []string { return []string{s.Namespace} })
 }
 
-// allocation is all addresses that were given out.
-type allocation struct{ byHost map[string]string }
+// allocation is all addresses that were given out, and whether each has one of IPv6 beside.
+type allocation struct {
+	byHost map[string]string
+	ipv6   bool
+}
+
+// of are the addresses of a host whose IPv4 one is ip, with commas.
+func (a *allocation) of(ip string) string {
+	if a.ipv6 {
+		ip += "," + mesh.AutoAddress6(ip)
+	}
+	return ip
+}
 
 func (*allocation) CollectionKey() string { return "all" }
 
 func (a *allocation) Equal(b *allocation) bool {
-	if len(a.byHost) != len(b.byHost) {
+	if len(a.byHost) != len(b.byHost) || a.ipv6 != b.ipv6 {
 		return false
 	}
 	for h, ip := range a.byHost {
@@ -99,7 +117,7 @@ func (a *allocation) Equal(b *allocation) bool {
 }
 
 // address is one of them, so that a service depends on its own only.
-type address struct{ host, ip string }
+type address struct{ host, ips string }
 
 func (a address) CollectionKey() string { return a.host }
 func (a address) Equal(b address) bool  { return a == b }

@@ -170,7 +170,7 @@ func (v *View) gatewayInput(c *collection.Ctx, p *gatewayPlan, common xdsgen.Com
 		Common: common,
 		Node: xdsgen.Node{
 			Type: p.class.Type, Namespace: p.class.Namespace, DNSDomain: p.class.DNSDomain, Labels: p.class.Labels,
-			Interception: p.class.Interception, Bound: p.class.Bound, HTTP10: p.class.HTTP10,
+			Interception: p.class.Interception, Bound: p.class.Bound, HTTP10: p.class.HTTP10, IPv6: p.class.IPv6,
 		},
 		Destinations: v.destinations(c, p.destinations),
 		Authz:        mesh.SelectAuthz(collection.FetchAll(c, v.m.Authz), common.Mesh.GetRootNamespace(), t),

@@ -83,7 +83,7 @@ func (v *View) inboundInput(c *collection.Ctx, class *Class, common xdsgen.Commo
 		Common: common,
 		Node: xdsgen.Node{
 			Type: class.Type, Namespace: class.Namespace, DNSDomain: class.DNSDomain, Labels: class.Labels,
-			Interception: class.Interception, Bound: class.Bound, HTTP10: class.HTTP10,
+			Interception: class.Interception, Bound: class.Bound, HTTP10: class.HTTP10, IPv6: class.IPv6,
 		},
 		Authn: mesh.EffectiveAuthn(collection.FetchAll(c, v.m.Authn), root, class.Namespace, class.Labels),
 		Authz: mesh.SelectAuthz(collection.FetchAll(c, v.m.Authz), root, t), Tokens: v.m.Tokens(c, root, t),

@@ -81,12 +81,19 @@ func (r *loadRequest) bySNI() *loadRequest {
 type place struct {
 	locality         mesh.Locality
 	cluster, network string // cluster is an ID
+	ipv6             bool
 }
 
-func (p place) String() string { return p.locality.String() + "|" + p.cluster + "|" + p.network }
+func (p place) String() string {
+	s := p.locality.String() + "|" + p.cluster + "|" + p.network
+	if p.ipv6 {
+		s += "|ipv6"
+	}
+	return s
+}
 
-func (s *Scope) place() place { return place{s.Locality, s.Cluster, s.Network} }
-func (c *Class) place() place { return place{c.Locality, c.Cluster, c.Network} }
+func (s *Scope) place() place { return place{s.Locality, s.Cluster, s.Network, s.Node.IPv6} }
+func (c *Class) place() place { return place{c.Locality, c.Cluster, c.Network, c.IPv6} }
 
 func (r *loadRequest) CollectionKey() string     { return r.id }
 func (r *loadRequest) Equal(o *loadRequest) bool { return r.id == o.id }
@@ -97,7 +104,7 @@ func newLoadRequest(d mesh.Dialect, u upstream, s *mesh.Service, at place, label
 	if len(u.rules) > 0 || s.TrafficDistribution != "" {
 		r.at, r.labels = at, labels
 	}
-	r.at.network = at.network
+	r.at.network, r.at.ipv6 = at.network, at.ipv6
 	if s.ClusterLocal {
 		r.at.cluster = at.cluster
 	}

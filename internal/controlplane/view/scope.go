@@ -63,7 +63,7 @@ func (v *View) scopeOf(c *collection.Ctx, class *Class, cfg *mesh.MeshConfig) *S
 		Node: xdsgen.Node{
 			Cluster: class.Cluster, Type: class.Type, Namespace: class.Namespace, DNSDomain: class.DNSDomain,
 			Interception: class.Interception, Bound: class.Bound, HTTPProxyPort: class.HTTPProxyPort,
-			HTTP10: class.HTTP10, Labels: map[string]string{},
+			HTTP10: class.HTTP10, IPv6: class.IPv6, Labels: map[string]string{},
 		},
 	}
 	if sc := v.sidecarOf(c, class, cfg); sc != nil {
@@ -77,7 +77,7 @@ func (v *View) scopeOf(c *collection.Ctx, class *Class, cfg *mesh.MeshConfig) *S
 	}
 	s.Telemetry, _ = mesh.EffectiveTelemetry(collection.FetchAll(c, v.m.Telemetry), cfg, v.target(c, class))
 	s.Key = class.Namespace + "/" + digest(
-		string(s.Dialect), class.Namespace, class.DNSDomain, class.Interception, class.Bound.String(), strconv.FormatUint(uint64(class.HTTPProxyPort), 10), strconv.FormatBool(class.HTTP10),
+		string(s.Dialect), class.Namespace, class.DNSDomain, class.Interception, class.Bound.String(), strconv.FormatUint(uint64(class.HTTPProxyPort), 10), strconv.FormatBool(class.HTTP10), strconv.FormatBool(class.IPv6),
 		s.Sidecar, mesh.LabelsKey(s.Node.Labels), s.Locality.String(), s.Network, s.Cluster, telemetryKey(s.Telemetry))
 	return s
 }

@@ -35,6 +35,7 @@ type Class struct {
 	Bound          mesh.Bound
 	HTTPProxyPort  uint32
 	HTTP10         bool
+	IPv6           bool // of the pod
 	Unprivileged   bool
 	Locality       mesh.Locality
 	Network        string
@@ -66,7 +67,7 @@ func classify(p *mesh.Proxy, cluster string, w *mesh.Workload) *Class {
 		Type: p.Type, Dialect: p.Dialect, Namespace: p.Namespace, Labels: p.Labels,
 		ServiceAccount: p.ServiceAccount, DNSDomain: p.DNSDomain, Interception: p.Interception,
 		Bound: p.Bound, HTTPProxyPort: p.HTTPProxyPort,
-		HTTP10: p.HTTP10, Unprivileged: p.Unprivileged, Locality: p.Locality, Network: p.Network, NamedPorts: p.NamedPorts,
+		HTTP10: p.HTTP10, IPv6: p.IPv6(), Unprivileged: p.Unprivileged, Locality: p.Locality, Network: p.Network, NamedPorts: p.NamedPorts,
 		Cluster: cluster,
 	}
 	if w != nil {
@@ -82,7 +83,7 @@ func classify(p *mesh.Proxy, cluster string, w *mesh.Workload) *Class {
 	}
 	c.Key = c.Namespace + "/" + digest(
 		string(c.Type), string(c.Dialect), c.Namespace, mesh.LabelsKey(c.Labels), c.ServiceAccount, c.DNSDomain,
-		c.Interception, c.Bound.String(), fmt.Sprint(c.HTTPProxyPort, c.HTTP10, c.Unprivileged, c.Machine), c.Locality.String(), c.Network, c.Cluster, strings.Join(ports, ","))
+		c.Interception, c.Bound.String(), fmt.Sprint(c.HTTPProxyPort, c.HTTP10, c.IPv6, c.Unprivileged, c.Machine), c.Locality.String(), c.Network, c.Cluster, strings.Join(ports, ","))
 	return c
 }
 

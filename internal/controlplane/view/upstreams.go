@@ -102,7 +102,7 @@ func (v *View) loadBundles(requests collection.Collection[*loadRequest]) collect
 			in := xdsgen.EndpointsInput{
 				Common: common, Service: up.service, Port: p, Subset: subset, Policy: up.policy,
 				Endpoints: set.Port(p.Number), AutoMTLS: autoMTLS(common.Mesh, up.service, modes, p),
-				ClientNetwork: r.at.network, SNI: r.sni,
+				ClientNetwork: r.at.network, SNI: r.sni, IPv6: r.at.ipv6,
 			}
 			if networks != nil {
 				in.Gateways = networks.Gateways

@@ -61,6 +61,9 @@ func selected(in EndpointsInput) []*mesh.Endpoint {
 		if in.SNI && (e.TLSMode != mesh.TLSModeIstio || in.ClientNetwork != "" && e.Network != "" && e.Network != in.ClientNetwork) {
 			continue
 		}
+		if !in.IPv6 {
+			e = e.OverIPv4()
+		}
 		out = append(out, e)
 	}
 	slices.SortFunc(out, func(a, b *mesh.Endpoint) int {
@@ -87,12 +90,17 @@ func sum(l []*endpointv3.LbEndpoint) uint32 {
 }
 
 func lbEndpoint(in EndpointsInput, e *mesh.Endpoint) *endpointv3.LbEndpoint {
-	addr := tcpAddress(e.Address, e.Port)
+	to := &endpointv3.Endpoint{Address: tcpAddress(e.Address, e.Port)}
 	if strings.HasPrefix(e.Address, "/") {
-		addr = pipeAddress(e.Address)
+		to.Address = pipeAddress(e.Address)
+	}
+	if in.Dialect != mesh.DialectNative { // which calls the first alone
+		for _, a := range e.Additional {
+			to.AdditionalAddresses = append(to.AdditionalAddresses, &endpointv3.Endpoint_AdditionalAddress{Address: tcpAddress(a, e.Port)})
+		}
 	}
 	out := &endpointv3.LbEndpoint{
-		HostIdentifier:      &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: addr}},
+		HostIdentifier:      &endpointv3.LbEndpoint_Endpoint{Endpoint: to},
 		LoadBalancingWeight: u32(max(e.Weight, 1)),
 		Metadata:            endpointMetadata(in, e),
 	}

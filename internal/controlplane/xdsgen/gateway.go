@@ -107,7 +107,7 @@ func httpsRouteName(s mesh.GatewayServer) string {
 func (b *gatewayBuilder) listener(k slotKey, servers []mesh.GatewayServer) *listenerv3.Listener {
 	name := listenerName(k.bind, k.port)
 	l := &listenerv3.Listener{
-		Name: name, Address: tcpAddress(k.bind, k.port), TrafficDirection: corev3.TrafficDirection_OUTBOUND,
+		Name: name, Address: tcpAddress(k.bind, k.port), AdditionalAddresses: alsoBound(b.Node, k.bind, k.port), TrafficDirection: corev3.TrafficDirection_OUTBOUND,
 		AccessLog: noChainLogs(b.Common, b.Telemetry, gatewaySide, &b.findings),
 	}
 	used := map[string]mesh.GatewayServer{} // conditions of chains

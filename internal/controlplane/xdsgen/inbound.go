@@ -81,7 +81,7 @@ func (b *inboundBuilder) captured(p InboundPort) bool {
 func (b *inboundBuilder) virtualInbound() *listenerv3.Listener {
 	port := portOr(b.Mesh.GetProxyInboundListenPort(), inboundCapture)
 	l := &listenerv3.Listener{
-		Name: VirtualInbound, Address: tcpAddress("0.0.0.0", port), TrafficDirection: corev3.TrafficDirection_INBOUND,
+		Name: VirtualInbound, Address: tcpAddress(anyAddress, port), AdditionalAddresses: alsoBound(b.Node, anyAddress, port), TrafficDirection: corev3.TrafficDirection_INBOUND,
 		ListenerFiltersTimeout: detectionTimeout(b.Mesh), ContinueOnListenerFiltersTimeout: true,
 		MaxConnectionsToAcceptPerSocketEvent: u32(1),
 		AccessLog:                            noChainLogs(b.Common, b.Telemetry, inboundSide, &b.findings),
@@ -125,12 +125,12 @@ func (b *inboundBuilder) mode(p InboundPort) mesh.MTLSMode { return b.Authn.Mode
 // ownListener is bound where a Sidecar's ingress says, or where the proxy listens
 // for the port.
 func (b *inboundBuilder) ownListener(p InboundPort) *listenerv3.Listener {
-	bind, port := cmp.Or(p.Ingress.GetBind(), "0.0.0.0"), p.Port
+	bind, port := cmp.Or(p.Ingress.GetBind(), anyAddress), p.Port
 	if p.Ingress == nil {
 		bind, port = b.Node.Bound.Workload().String(), mesh.BoundPort(p.Port)
 	}
 	l := &listenerv3.Listener{
-		Name: listenerName(bind, port), Address: tcpAddress(bind, port), TrafficDirection: corev3.TrafficDirection_INBOUND,
+		Name: listenerName(bind, port), Address: tcpAddress(bind, port), AdditionalAddresses: alsoBound(b.Node, bind, port), TrafficDirection: corev3.TrafficDirection_INBOUND,
 		ListenerFiltersTimeout: detectionTimeout(b.Mesh), ContinueOnListenerFiltersTimeout: true,
 		FilterChains: b.chains(p, 0), AccessLog: noChainLogs(b.Common, b.Telemetry, inboundSide, &b.findings),
 		ListenerFilters: []*listenerv3.ListenerFilter{tlsInspector(nil)},
@@ -222,7 +222,7 @@ func (b *inboundBuilder) chains(p InboundPort, match uint32) []*listenerv3.Filte
 	}
 	var out []*listenerv3.FilterChain
 	for _, k := range kinds {
-		name := listenerName("0.0.0.0", p.Port)
+		name := listenerName(anyAddress, p.Port)
 		c := &listenerv3.FilterChain{Name: name, FilterChainMatch: k.match(match)}
 		b.fill(c, k, p, InboundClusterName(p.Port), "inbound_"+name)
 		if custom != nil && k.tls {

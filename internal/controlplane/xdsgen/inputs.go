@@ -32,6 +32,9 @@ type Node struct {
 	// HTTPProxyPort is the proxy's own wish for MeshConfig.proxyHttpPort; 0: none.
 	HTTPProxyPort uint32
 	HTTP10        bool
+	// IPv6: the proxy's pod has addresses of it. What is bound for any address is bound
+	// for both IP versions then.
+	IPv6 bool
 }
 
 // Destination is what a generator must know of a host that routes lead to.
@@ -96,6 +99,8 @@ type EndpointsInput struct {
 	Client        mesh.Locality
 	ClientLabels  map[string]string
 	ClientCluster string
+	// IPv6: the client reaches endpoints by IPv6 as well (Node.IPv6).
+	IPv6 bool
 	// ClientNetwork always counts: endpoints of other networks are reached by Gateways.
 	ClientNetwork string
 	Gateways      mesh.NetworkGateways

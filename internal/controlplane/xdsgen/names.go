@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/meshctl/meshctl/internal/mesh"
@@ -105,6 +106,22 @@ func serviceMetadata(refs []ServiceRef) []any {
 		out[i] = map[string]any{"host": r.Host, "name": r.Name, "namespace": r.Namespace}
 	}
 	return out
+}
+
+// anyAddress is bound by listeners that serve all services of a port. It stands in the
+// names of listeners and chains whatever IP versions there are.
+const anyAddress = "0.0.0.0"
+
+// anyAddress6 is bound beside it by proxies that have IPv6.
+const anyAddress6 = "::"
+
+// alsoBound are the addresses that a listener has beside its first: that of the other
+// IP version, where it takes any address.
+func alsoBound(n Node, bind string, port uint32) []*listenerv3.AdditionalAddress {
+	if !n.IPv6 || bind != anyAddress {
+		return nil
+	}
+	return []*listenerv3.AdditionalAddress{{Address: tcpAddress(anyAddress6, port)}}
 }
 
 func tcpAddress(ip string, port uint32) *corev3.Address {

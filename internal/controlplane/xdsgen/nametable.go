@@ -42,9 +42,9 @@ func NameTable(in NameTableInput) nametable.Table {
 			if !isAddress(e.Address) || e.Health == mesh.Unhealthy && !s.Service.PublishNotReady {
 				continue
 			}
-			info.IPs = append(info.IPs, e.Address)
+			info.IPs = append(info.IPs, e.Addresses()...)
 			if e.Hostname != "" {
-				byPod[e.Hostname] = append(byPod[e.Hostname], e.Address)
+				byPod[e.Hostname] = append(byPod[e.Hostname], e.Addresses()...)
 			}
 		}
 		info.IPs = sortedSet(info.IPs)

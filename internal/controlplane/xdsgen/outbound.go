@@ -14,9 +14,6 @@ import (
 	"github.com/meshctl/meshctl/internal/mesh"
 )
 
-// anyAddress is bound by listeners that serve all services of a port.
-const anyAddress = "0.0.0.0"
-
 // OutboundListeners makes virtualOutbound and the listeners that it hands
 // connections to:
 //
@@ -162,7 +159,7 @@ func (b *outboundBuilder) plan(s OutboundService, p mesh.Port) {
 		vips = nil
 		for _, e := range s.Endpoints {
 			if e.ServicePort == p.Number {
-				vips = append(vips, e.Address)
+				vips = append(append(vips, e.Address), e.Additional...)
 			}
 		}
 		vips = sortedSet(vips)
@@ -171,7 +168,7 @@ func (b *outboundBuilder) plan(s OutboundService, p mesh.Port) {
 	for _, v := range vips {
 		k, ok := b.place(v, p.Number)
 		switch {
-		case !ok:
+		case !ok || !b.Node.reaches(v):
 		case isAddress(v):
 			sl := b.slot(k.bind, k.port)
 			for _, c := range routed {
@@ -205,7 +202,7 @@ func (b *outboundBuilder) web(s *mesh.Service, p mesh.Port) {
 		return
 	}
 	for _, v := range s.VIPs() {
-		if k, ok := b.place(v, p.Number); ok && isAddress(v) {
+		if k, ok := b.place(v, p.Number); ok && isAddress(v) && b.Node.reaches(v) {
 			sl := b.slot(k.bind, k.port)
 			if sl.http = true; b.Node.Bound.IsValid() {
 				sl.own = hostPort(s.Host, p.Number) // by the address, whatever a request calls it
@@ -223,6 +220,10 @@ func (b *outboundBuilder) place(virtual string, port uint32) (slotKey, bool) {
 	a, ok := b.Node.Bound.Service(virtual)
 	return slotKey{a.String(), mesh.BoundPort(port)}, ok
 }
+
+// reaches tells whether clients on the node can call an address: a listener for one
+// of an IP version that the pod does not have could not be bound.
+func (n Node) reaches(address string) bool { return n.IPv6 || !mesh.IsIPv6(address) }
 
 // routes are those of the slot's requests.
 func (s *slot) routes(k slotKey) string { return cmp.Or(s.own, decimal(k.port)) }
@@ -359,7 +360,7 @@ func (c slotChain) key() string {
 func (b *outboundBuilder) virtualOutbound() *listenerv3.Listener {
 	port := portOr(b.Mesh.GetProxyListenPort(), outboundCapture)
 	l := &listenerv3.Listener{
-		Name: VirtualOutbound, Address: tcpAddress(anyAddress, port), TrafficDirection: corev3.TrafficDirection_OUTBOUND,
+		Name: VirtualOutbound, Address: tcpAddress(anyAddress, port), AdditionalAddresses: alsoBound(b.Node, anyAddress, port), TrafficDirection: corev3.TrafficDirection_OUTBOUND,
 		UseOriginalDst: boolean(true), AccessLog: noChainLogs(b.Common, b.Telemetry, outboundSide, &b.findings),
 		FilterChains: []*listenerv3.FilterChain{
 			blackholeChain(b.Common, VirtualOutbound+"-blackhole", port, outboundSide, b.Telemetry, &b.findings),

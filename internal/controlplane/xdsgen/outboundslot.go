@@ -14,7 +14,7 @@ import (
 func (s *slot) listener(b *outboundBuilder, k slotKey) *listenerv3.Listener {
 	name := listenerName(k.bind, k.port)
 	l := &listenerv3.Listener{
-		Name: name, Address: tcpAddress(k.bind, k.port), TrafficDirection: corev3.TrafficDirection_OUTBOUND,
+		Name: name, Address: tcpAddress(k.bind, k.port), AdditionalAddresses: alsoBound(b.Node, k.bind, k.port), TrafficDirection: corev3.TrafficDirection_OUTBOUND,
 		BindToPort: boolean(s.bound || b.Node.Interception == mesh.InterceptNone),
 		AccessLog:  noChainLogs(b.Common, b.Telemetry, outboundSide, &b.findings),
 	}

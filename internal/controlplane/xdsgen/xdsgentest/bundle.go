@@ -30,7 +30,7 @@ func (s *Scenario) node(t mesh.ProxyType) xdsgen.Node {
 	return xdsgen.Node{
 		Bound: bound, HTTPProxyPort: s.Workload.HTTPProxy,
 		Type: t, Namespace: s.Workload.Namespace, DNSDomain: s.Workload.Namespace + ".svc.cluster.local", Labels: s.Workload.Labels,
-		Interception: s.Workload.Interception, HTTP10: s.Workload.HTTP10,
+		Interception: s.Workload.Interception, HTTP10: s.Workload.HTTP10, IPv6: s.Workload.IPv6,
 	}
 }
 
@@ -104,6 +104,7 @@ func (s *Scenario) upstreams(b *Bundle, d mesh.Dialect, gateway bool) {
 						b.Endpoints = append(b.Endpoints, xdsgen.LoadAssignment(xdsgen.EndpointsInput{
 							Common: s.common(d), Service: &svc.Service, Port: p, Subset: sub, Policy: policy, Endpoints: set.Port(p.Number), AutoMTLS: true,
 							Client: mesh.Locality{Region: "r1", Zone: "z1"}, ClientLabels: s.Workload.Labels, SNI: sni,
+							IPv6: s.Workload.IPv6,
 						}))
 					}
 				}

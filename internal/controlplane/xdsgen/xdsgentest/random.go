@@ -2,6 +2,7 @@ package xdsgentest
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -208,6 +209,15 @@ func Draw(t *rapid.T) *Scenario {
 		s.Workload.Interception = mesh.InterceptNone
 	case 1:
 		s.Workload.Interception, s.Workload.Bound = mesh.InterceptNone, "127.9.3.0/24,10.0.0.0/24"
+	}
+	if s.Workload.IPv6 = rapid.Bool().Draw(t, "IPv6"); s.Workload.IPv6 {
+		for i := range s.Services {
+			for j, e := range s.Services[i].Endpoints {
+				if a, err := netip.ParseAddr(e.Address); err == nil && a.Is4() && rapid.Bool().Draw(t, "dual stack") {
+					e.Additional = []string{fmt.Sprintf("fd00::%d:%d", i+1, j+1)}
+				}
+			}
+		}
 	}
 	for i := range rapid.IntRange(0, 3).Draw(t, "virtual services") {
 		spec := &networking.VirtualService{Http: rapid.SliceOfN(httpRoutes(), 0, 3).Draw(t, "http")}

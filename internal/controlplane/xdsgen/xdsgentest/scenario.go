@@ -34,6 +34,7 @@ type Workload struct {
 	Bound        string // as mesh.ParseBound reads it
 	HTTPProxy    uint32 // the port
 	HTTP10       bool
+	IPv6         bool
 	RegistryOnly bool
 	// Ports are its inbound ports.
 	Ports []Port
