@@ -2,6 +2,8 @@ package inject
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -22,6 +24,13 @@ type Values struct {
 	Webhook  WebhookValues `json:"sidecarInjectorWebhook"`
 	IstioCNI Enabled       `json:"istio_cni"`
 	Pilot    PilotValues   `json:"pilot"`
+}
+
+// ValuesDigest tells one text of values from another, as the control plane's page
+// /injection shows it.
+func ValuesDigest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // PilotValues is what of the control plane's values matters here.

@@ -49,6 +49,7 @@ const pollInterval = time.Second
 func (i *Installer) wait(ctx context.Context, component string, objects []Object, timeout time.Duration) error {
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
+	injectors := i.injectorsOf(objects)
 	last := ""
 	var unready []Unready
 	for {
@@ -59,6 +60,9 @@ func (i *Installer) wait(ctx context.Context, component string, objects []Object
 				return err
 			}
 			unready = []Unready{{ID: ID{Kind: "Cluster", Name: i.Client.Name()}, Reason: k.Error()}}
+		}
+		if len(unready) == 0 {
+			unready = injectors.outdated(ctx)
 		}
 		if len(unready) == 0 {
 			return nil

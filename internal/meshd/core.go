@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -73,6 +74,8 @@ type Core struct {
 	conditions []func() error
 	// collectors are metrics of others, shown with the core's own.
 	collectors []prometheus.Collector
+	// shown are pages of others on the monitoring port.
+	shown []shownPage
 }
 
 // withDefaults fills what was left empty.
@@ -187,6 +190,10 @@ func (c *Core) Ready() <-chan struct{} { return c.first }
 // Collect shows more metrics on the monitoring port. It must be called before
 // ServeMonitoring.
 func (c *Core) Collect(more ...prometheus.Collector) { c.collectors = append(c.collectors, more...) }
+
+// Show serves a page on the monitoring port, to whoever can reach it. It must be called
+// before ServeMonitoring.
+func (c *Core) Show(pattern string, h http.Handler) { c.shown = append(c.shown, shownPage{pattern, h}) }
 
 // Require makes a condition one of readiness: nil when it holds. It must be
 // called before ServeMonitoring.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -106,6 +107,7 @@ func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) err
 	d.injection = newInjection(o, d.native, d.gateways, d.log)
 	if o.webhook != "" {
 		d.core.Require(d.injection.known)
+		d.core.Show("GET /injection", d.injection.gate(http.HandlerFunc(d.injection.page)))
 	}
 	d.remotes.sink = d.core.ControlPlane.Sink()
 	d.core.ControlPlane.Remotes(d.remotes.status)

@@ -35,10 +35,16 @@ type injection struct {
 	native    bool // the cluster knows native sidecars
 	log       *slog.Logger
 
-	values atomic.Pointer[inject.Values] // nil until they have been read
+	values atomic.Pointer[injectionValues] // nil until they have been read
 	mu     sync.Mutex
 	// proxyConfigs are replaced, never changed.
 	proxyConfigs []inject.ProxyConfig
+}
+
+// injectionValues are those in force.
+type injectionValues struct {
+	inject.Values
+	digest string // of the text that they were read from
 }
 
 func newInjection(o discoveryOptions, native bool, next source.Sink, log *slog.Logger) *injection {
@@ -66,6 +72,12 @@ func (in *injection) gate(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// page tells whoever installs which values are in force: those that were applied a
+// moment ago may be on their way.
+func (in *injection) page(w http.ResponseWriter, _ *http.Request) {
+	_, _ = fmt.Fprintln(w, in.values.Load().digest)
 }
 
 // Apply implements source.Sink.
@@ -97,7 +109,7 @@ func (in *injection) put(o *resource.Object) {
 			in.log.Error("the values of injection are broken", "effect", effect, "config_map", o.Key.Name, "err", err)
 			return
 		}
-		in.values.Store(&v)
+		in.values.Store(&injectionValues{v, inject.ValuesDigest(spec.Data[valuesKey])})
 	case *networkingv1beta1.ProxyConfig:
 		in.remove(o.Key)
 		in.mu.Lock()
@@ -137,7 +149,7 @@ func (in *injection) currentOf(cp *controlplane.ControlPlane, atStart *meshv1.Me
 		configs := in.proxyConfigs
 		in.mu.Unlock()
 		out := inject.Inputs{
-			Values: *in.values.Load(), Revision: in.revision, ByDefault: in.revision == "default",
+			Values: in.values.Load().Values, Revision: in.revision, ByDefault: in.revision == "default",
 			NativeSidecars: in.native, ProxyConfigs: configs, Mesh: atStart,
 		}
 		if c, ok := cp.Mesh().Config.Get("mesh"); ok {

@@ -2,6 +2,7 @@ package meshd
 
 import (
 	"log/slog"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/meshctl/meshctl/internal/controlplane"
+	"github.com/meshctl/meshctl/internal/inject"
 	"github.com/meshctl/meshctl/internal/resource"
 )
 
@@ -47,6 +49,11 @@ func TestInjectionFollowsTheCluster(t *testing.T) {
 	hub("ours")
 	in.Apply("cluster", []*resource.Object{values("istio-sidecar-injector-canary", `{"global":7}`)}, nil)
 	hub("ours")
+	page := httptest.NewRecorder()
+	in.page(page, nil)
+	if got, want := strings.TrimSpace(page.Body.String()), inject.ValuesDigest(`{"global":{"hub":"ours"}}`); got != want {
+		t.Errorf("values in force are %s, want %s", got, want)
+	}
 	in.Apply("cluster", nil, []resource.Key{ours.Key})
 	hub("ours")
 

@@ -25,6 +25,9 @@ func (c *Core) ServeMonitoring(ln net.Listener) Server {
 	m.HandleFunc("GET /ready", c.ready)
 	m.Handle("GET /metrics", promhttp.HandlerFor(c.metrics(), promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 20 * time.Second}))
 	m.Handle("GET /debug/", loopbackOnly(c.ControlPlane.Debug()))
+	for _, p := range c.shown {
+		m.Handle(p.pattern, p.handler)
+	}
 	return serveHTTP(ln, m)
 }
 
@@ -40,6 +43,12 @@ func serveHTTP(ln net.Listener, h http.Handler) Server {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10}
 	go func() { _ = srv.Serve(ln) }()
 	return httpServer{srv}
+}
+
+// shownPage is a page of Show.
+type shownPage struct {
+	pattern string
+	handler http.Handler
 }
 
 func (c *Core) ready(w http.ResponseWriter, _ *http.Request) {
