@@ -76,7 +76,7 @@ type replayer struct {
 type question struct {
 	to, principals, source, method, path string
 	port                                 uint16
-	tcp                                  bool
+	tcp, badToken                        bool
 }
 
 type answer struct {
@@ -139,6 +139,10 @@ func refused(e *logline.Entry) bool {
 	return strings.HasPrefix(e.Details, "rbac_access_denied") || strings.HasPrefix(e.ConnectionEnd, "rbac_access_denied")
 }
 
+// badToken reports whether its token was refused. Where tokens are not looked at, such
+// a request is one without.
+func badToken(e *logline.Entry) bool { return strings.HasPrefix(e.Details, "jwt_authn_access_denied") }
+
 // numbers are parts of a path that only tell one thing from the next.
 var numbers = regexp.MustCompile(`/(?:\d+|[0-9a-fA-F-]{16,})(?:/|$)`)
 
@@ -168,8 +172,11 @@ func (r *replayer) one(e *logline.Entry) (*Case, error) {
 	c.To = name
 	principals, caller := r.callers(e)
 	c.From = caller
-	if why == "" && strings.HasPrefix(e.Details, "jwt_authn_access_denied") {
-		why = "its token was refused before any policy was asked"
+	if badToken(e) {
+		c.Was = Denied
+		if why == "" && r.of(to[0]).verifies {
+			why = "its token was refused before any policy was asked, and the log does not say whose it was"
+		}
 	}
 	if why != "" {
 		c.Is, c.Reason = Unknown, why
@@ -180,7 +187,7 @@ func (r *replayer) one(e *logline.Entry) (*Case, error) {
 	for _, p := range to {
 		q := question{
 			to: p.String(), principals: strings.Join(principals, " "), source: e.Source().String(), method: e.Method, path: path,
-			port: port(e), tcp: e.TCP(),
+			port: port(e), tcp: e.TCP(), badToken: badToken(e),
 		}
 		a, known := r.asked[q]
 		if !known {
@@ -198,8 +205,8 @@ func (r *replayer) one(e *logline.Entry) (*Case, error) {
 			c.Is, c.Reason, c.Decided = Unknown, "the pods of the service have different policies, and the log does not say which pod it was", nil
 		}
 	}
-	if c.Is != Unknown && c.Is != c.Was && r.of(to[0]).tokens {
-		c.Is, c.Reason = Unknown, "a policy looks at claims of a token or at other metadata, which the log does not have"
+	if c.Is != Unknown && c.Is != c.Was && r.of(to[0]).metadata {
+		c.Is, c.Reason, c.Decided = Unknown, "a policy looks at metadata, which the log does not have", nil
 	}
 	return c, nil
 }
@@ -288,8 +295,10 @@ func port(e *logline.Entry) uint16 {
 
 // limits are what a log cannot tell and policies of a pod ask for.
 type limits struct {
-	headers []whatif.Header // one value each that a rule takes
-	tokens  bool
+	headers  []whatif.Header // one value each that a rule takes
+	tokens   []whatif.TokenExample
+	verifies bool // tokens are looked at
+	metadata bool // so is what is in neither request nor token
 }
 
 func (r *replayer) of(p whatif.Pod) limits {
@@ -299,6 +308,7 @@ func (r *replayer) of(p whatif.Pod) limits {
 	var l limits
 	in, err := r.w.InboundOf(r.ctx, compare.Proxy{Name: p.Name, Namespace: p.Namespace})
 	if err == nil && in != nil {
+		l.verifies, l.tokens = len(in.Tokens) > 0, whatif.TokenExamples(in)
 		for _, f := range in.Policies {
 			if f.Rules != nil {
 				for i := range f.Rules.Policies {
@@ -317,8 +327,8 @@ func (l *limits) learn(rules []snapshot.Rule) {
 		r := &rules[i]
 		l.learn(r.Subs)
 		switch {
-		case r.Op == snapshot.RuleMetadata || r.Op == snapshot.RuleFilterState:
-			l.tokens = true
+		case r.Op == snapshot.RuleMetadata && !r.Meta.OfToken() || r.Op == snapshot.RuleFilterState:
+			l.metadata = true
 		case r.Op == snapshot.RuleHeader && !strings.HasPrefix(r.Header.Name, ":") && r.Header.Name != "host":
 			h := whatif.Header{Name: r.Header.Name, Value: cmp.Or(r.Header.Value.Example(), "x")}
 			if !slices.Contains(l.headers, h) {
@@ -328,20 +338,38 @@ func (l *limits) learn(rules []snapshot.Rule) {
 	}
 }
 
-// ask asks for every identity that the caller may have had, with and without the
-// headers that policies look at.
-func (r *replayer) ask(to whatif.Pod, principals []string, e *logline.Entry, path string) (answer, error) {
-	variants := [][]whatif.Header{nil}
-	l := r.of(to)
+// variant is a request as it may have been, and why it is not known whether it was so.
+type variant struct {
+	headers []whatif.Header
+	token   *whatif.Token
+	why     string
+}
+
+func (l *limits) variants() []variant {
+	out := []variant{{}}
 	for _, h := range l.headers {
-		variants = append(variants, []whatif.Header{h})
+		out = append(out, variant{headers: []whatif.Header{h}, why: "a policy looks at header " + h.Name + ", which the log does not have"})
+	}
+	for _, t := range l.tokens {
+		out = append(out, variant{token: &whatif.Token{Claims: t.Claims}, why: "a policy looks at tokens, which the log does not have"})
+	}
+	return out
+}
+
+// ask asks for every identity that the caller may have had, with and without the
+// headers and tokens that policies look at. Tokens are taken to be good ones.
+func (r *replayer) ask(to whatif.Pod, principals []string, e *logline.Entry, path string) (answer, error) {
+	l := r.of(to)
+	variants := l.variants()
+	if badToken(e) {
+		variants = variants[:1+len(l.headers)]
 	}
 	var first answer
 	for i, principal := range principals {
-		for j, headers := range variants {
+		for j, v := range variants {
 			a, err := r.w.Arrive(r.ctx, whatif.Arrival{
 				To: to.Name, Namespace: to.Namespace, Port: port(e), Principal: principal, Source: e.Source(), SNI: e.ServerName,
-				Method: e.Method, Authority: e.Authority, Path: path, Headers: headers, TCP: e.TCP(),
+				Method: e.Method, Authority: e.Authority, Path: path, Headers: v.headers, Token: v.token, TCP: e.TCP(),
 			})
 			if err != nil {
 				return answer{}, err
@@ -352,7 +380,7 @@ func (r *replayer) ask(to whatif.Pod, principals []string, e *logline.Entry, pat
 				first = is
 			case is.verdict == first.verdict:
 			case j > 0:
-				return answer{verdict: Unknown, reason: "a policy looks at header " + headers[0].Name + ", which the log does not have"}, nil
+				return answer{verdict: Unknown, reason: v.why}, nil
 			default:
 				return answer{verdict: Unknown, reason: "a policy asks who calls, and the log does not say it: no pod of the mesh has the client's address"}, nil
 			}

@@ -60,6 +60,9 @@ func (m *MetadataMatch) claim() string {
 	return strings.Join(m.Path[1:], ".")
 }
 
+// OfToken reports whether the condition is one on a claim of the verified token.
+func (m *MetadataMatch) OfToken() bool { return m.claim() != "" }
+
 // AnyText is the example of a text where every text will do.
 const AnyText = "anything"
 
