@@ -80,6 +80,39 @@ func TestNodeAgentIsUsed(t *testing.T) {
 	}
 }
 
+// TestRootsOfIssuers: the certificates come to the file that the control plane reads.
+func TestRootsOfIssuers(t *testing.T) {
+	t.Parallel()
+	const pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+	all := render(t, Input{Revision: "canary", Files: []File{{"f.yaml", fmt.Appendf(nil, "spec: {values: {pilot: {jwksResolverExtraRootCA: %q}}}\n", pem)}}})
+	if got, _, _ := unstructured.NestedString(find(t, all, "ConfigMap", "pilot-jwks-extra-cacerts-canary").Object, "data", "extra.pem"); got != pem {
+		t.Errorf("the ConfigMap holds %q", got)
+	}
+	var d appsv1.Deployment
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(find(t, all, "Deployment", "istiod-canary").Object, &d); err != nil {
+		t.Fatal(err)
+	}
+	c, mounted, file := d.Spec.Template.Spec.Containers[0], "", ""
+	for _, v := range d.Spec.Template.Spec.Volumes {
+		for _, m := range c.VolumeMounts {
+			if v.ConfigMap != nil && v.ConfigMap.Name == "pilot-jwks-extra-cacerts-canary" && m.Name == v.Name {
+				mounted = m.MountPath + "/extra.pem"
+			}
+		}
+	}
+	for _, e := range c.Env {
+		if e.Name == "JWKS_EXTRA_ROOT_CA" {
+			file = e.Value
+		}
+	}
+	if file == "" || file != mounted {
+		t.Errorf("it is mounted as %q and read from %q", mounted, file)
+	}
+	if has(render(t, Input{}), "ConfigMap", "pilot-jwks-extra-cacerts") {
+		t.Error("there is a ConfigMap without certificates")
+	}
+}
+
 // TestEveryProfile renders, into objects that are ours and in order.
 func TestEveryProfile(t *testing.T) {
 	t.Parallel()

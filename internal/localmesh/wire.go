@@ -47,6 +47,9 @@ type Extra struct {
 	// CA is a folder with ca-cert.pem, ca-key.pem and, if needed, root-cert.pem and
 	// cert-chain.pem; empty: a root of the mesh's own.
 	CA string `json:"ca,omitempty"`
+	// KeyRoots is a file of roots for the servers of issuers of tokens, besides the
+	// system's; empty: none.
+	KeyRoots string `json:"keyRoots,omitempty"`
 	// Consul is the address of a Consul agent, as this machine reaches it, whose
 	// services are in the mesh; empty: none. ConsulToken is a file with its ACL token.
 	Consul      string `json:"consul,omitempty"`
@@ -136,7 +139,11 @@ func newDaemon(env *local.NodeEnv, extra Extra) (*daemon, error) {
 		return nil, err
 	}
 	d.cp = d.core.ControlPlane
-	d.core.FetchKeys(jwks.Options{Dial: d.dialIssuer, Refresh: keyRefresh})
+	roots, err := jwks.ReadRoots(extra.KeyRoots)
+	if err != nil {
+		return nil, err
+	}
+	d.core.FetchKeys(jwks.Options{Dial: d.dialIssuer, Refresh: keyRefresh, Roots: roots})
 	d.core.RegisterMachines(register.Options{Store: register.NewMemory(sourceMachines, d.cp.Sink()), Instance: "istiod-" + env.Settings.Name})
 	d.objects = &objects{
 		order: []string{sourceAPI, sourceBuiltin}, control: d.cp.Sink(), run: env.SetObjects, log: d.log,

@@ -100,7 +100,7 @@ func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) err
 	if d.core, err = NewCore(set); err != nil {
 		return err
 	}
-	d.core.FetchKeys(jwks.Options{Blocked: o.blocked})
+	d.core.FetchKeys(jwks.Options{Blocked: o.blocked, Roots: o.roots})
 	d.core.RegisterMachines(register.Options{Store: &machines{d.dynamic}, Instance: o.pod, Alive: d.alive, Grace: o.grace})
 	d.atStart = set.MeshConfig
 	d.gateways.next = d.core.ControlPlane.Sink()

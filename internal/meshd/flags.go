@@ -2,6 +2,7 @@ package meshd
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -27,6 +28,7 @@ type discoveryOptions struct {
 	drain   time.Duration
 	consul  consulOptions
 	blocked []netip.Prefix // see envBlocked
+	roots   *x509.CertPool // see envRoots; nil: the system's
 	// grace is how long the entry of a machine that has left stays.
 	grace time.Duration
 	// patience is how long readiness waits for a remote cluster.
@@ -75,6 +77,9 @@ func parseDiscovery(args []string, stderr io.Writer, getenv func(string) string)
 	blocked, err := jwks.ParseRanges(getenv(envBlocked))
 	if err != nil {
 		return o, fmt.Errorf("%s: %w", envBlocked, err)
+	}
+	if o.roots, err = jwks.ReadRoots(getenv(envRoots)); err != nil {
+		return o, fmt.Errorf("%s: %w", envRoots, err)
 	}
 	// What the control plane has on its own loopback is for nobody else.
 	o.blocked = slices.Concat(jwks.LinkLocal(), jwks.Loopback(), blocked)

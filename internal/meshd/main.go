@@ -26,12 +26,16 @@ type options struct {
 	ca, trustDomain   string
 	meshConfig        string
 	consul            consulOptions
-	blocked           string // see envBlocked
+	blocked, roots    string // see envBlocked, envRoots
 	debug             bool
 }
 
 // envBlocked names ranges of addresses from which no keys of issuers are fetched.
 const envBlocked = "BLOCKED_CIDRS_IN_JWKS_URIS"
+
+// envRoots is a file of certificates that issuers' servers are verified by, besides the
+// system's.
+const envRoots = "JWKS_EXTRA_ROOT_CA"
 
 // Main is the program meshd: a control plane on files, or with the word discovery
 // one for the cluster it runs in. It returns the exit code.
@@ -41,7 +45,7 @@ func Main(args []string, stderr io.Writer, getenv func(string) string) int {
 	if len(args) > 0 && args[0] == "discovery" {
 		return mainDiscovery(ctx, args[1:], stderr, getenv)
 	}
-	o := options{blocked: getenv(envBlocked)}
+	o := options{blocked: getenv(envBlocked), roots: getenv(envRoots)}
 	fs := flag.NewFlagSet("meshd", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Func("files", "`folder or file` of resources; may be given several times", func(v string) error {
@@ -127,7 +131,11 @@ func run(ctx context.Context, o options, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", envBlocked, err)
 	}
-	c.FetchKeys(jwks.Options{Blocked: append(jwks.LinkLocal(), blocked...)})
+	roots, err := jwks.ReadRoots(o.roots)
+	if err != nil {
+		return fmt.Errorf("%s: %w", envRoots, err)
+	}
+	c.FetchKeys(jwks.Options{Blocked: append(jwks.LinkLocal(), blocked...), Roots: roots})
 	c.RegisterMachines(register.Options{Store: register.NewMemory("machines", c.ControlPlane.Sink()), Instance: "meshd"})
 	errs := make(chan error, 1+len(sources))
 	go func() { errs <- c.Run(ctx) }()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/meshctl/meshctl/internal/cli/exit"
+	"github.com/meshctl/meshctl/internal/controlplane/jwks"
 	"github.com/meshctl/meshctl/internal/inject"
 	"github.com/meshctl/meshctl/internal/local"
 	"github.com/meshctl/meshctl/internal/local/runtime"
@@ -58,6 +59,14 @@ func (o *Options) settings() (local.Settings, error) {
 		}
 		if _, err := os.Stat(filepath.Join(extra.CA, "ca-cert.pem")); err != nil {
 			return local.Settings{}, exit.Dataf("--ca %s is not usable", o.CA).Because(err)
+		}
+	}
+	if o.KeyRoots != "" {
+		if extra.KeyRoots, err = filepath.Abs(o.KeyRoots); err != nil {
+			return local.Settings{}, fmt.Errorf("find file %s: %w", o.KeyRoots, err)
+		}
+		if _, err := jwks.ReadRoots(extra.KeyRoots); err != nil {
+			return local.Settings{}, exit.Dataf("--jwks-extra-root-ca %s is not usable", o.KeyRoots).Because(err)
 		}
 	}
 	publish, err := o.publishing()

@@ -34,6 +34,7 @@ type Options struct {
 	Consul     string // address of an agent
 	ConsulAuth string // file with its ACL token
 	CA         string
+	KeyRoots   string // file of roots for issuers of tokens
 	CertTTL    time.Duration
 	Timeout    time.Duration
 	LogLevel   string
@@ -90,6 +91,7 @@ loopback, programs reach others through HTTP_PROXY, and nothing is captured
 	f.StringVar(&o.Envoy, "envoy", "", "`path` of a stock Envoy for pods that have one (default $MESH_ENVOY, or envoy in $PATH)")
 	f.StringVar(&o.Consul, "consul", "", "`address` of a Consul agent, as http://127.0.0.1:8500, whose services are in the mesh as NAME.service.consul")
 	f.StringVar(&o.ConsulAuth, "consul-token-file", "", "`file` with the ACL token for it")
+	f.StringVar(&o.KeyRoots, "jwks-extra-root-ca", "", "`file` of certificates (PEM) by which the https servers of issuers of tokens are verified, besides this machine's")
 	f.StringVar(&o.CA, "ca", "", "`folder` with ca-cert.pem and ca-key.pem to sign with, in place of a root of the mesh's own")
 	f.DurationVar(&o.CertTTL, "cert-ttl", 24*time.Hour, "lifetime of workload certificates; they are renewed before it ends")
 	f.DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long to wait until everything is ready")

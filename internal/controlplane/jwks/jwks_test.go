@@ -5,11 +5,14 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -164,6 +167,21 @@ func TestKeysOverTLS(t *testing.T) {
 	r.until(t, "issuer "+s.URL+"/else", "the refusal of another's metadata", func(k *mesh.KeySet) bool {
 		return k.Keys == "" && strings.Contains(k.Problem, "other.example")
 	})
+	file := filepath.Join(t.TempDir(), "extra.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	extra, err := jwks.ReadRoots(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private := start(t, jwks.Options{Roots: extra}, &mesh.KeySource{URI: s.URL + "/keys"})
+	private.until(t, s.URL+"/keys", "the keys by roots of a file", func(k *mesh.KeySet) bool { return k.Keys == keySet(0) })
+	for _, bad := range []string{filepath.Join(t.TempDir(), "none.pem"), os.DevNull} {
+		if _, err := jwks.ReadRoots(bad); err == nil {
+			t.Errorf("%s was taken for roots", bad)
+		}
+	}
 	stranger := start(t, jwks.Options{}, &mesh.KeySource{URI: s.URL + "/keys"})
 	stranger.until(t, s.URL+"/keys", "the refusal of the certificate", func(k *mesh.KeySet) bool { return k.Keys == "" && strings.Contains(k.Problem, "certificate") })
 }
