@@ -3,11 +3,14 @@ package controlplane
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/meshctl/meshctl/internal/collection"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
@@ -27,6 +30,11 @@ import (
 //	/debug/mesh                    the mesh config in force
 //	/debug/config_dump?proxyID=    what a proxy is sent, in the form of Envoy's dump
 //	/debug/connections             who is connected
+//	/debug/adsz                    who is connected, and what of each type it has
+//	/debug/edsz?proxyID=           the endpoints that a proxy is sent
+//	/debug/instancesz              workloads
+//	/debug/authorizationz          authorization policies
+//	/debug/networkz                networks, and the gateways by which they are reached
 //	/debug/clusterz                clusters of the mesh, and whether they are followed
 //	/debug/list                    the pages there are
 //
@@ -55,14 +63,19 @@ func (cp *ControlPlane) Debug() http.Handler {
 		})
 	}
 	get("/debug/syncz", func(*http.Request) (any, error) { return cp.syncStatuses(), nil })
-	get("/debug/registryz", func(*http.Request) (any, error) { return cp.mesh.Services.List(), nil })
-	endpoints := func(*http.Request) (any, error) { return cp.mesh.Endpoints.List(), nil }
+	get("/debug/registryz", func(*http.Request) (any, error) { return shown(cp.mesh.Services.List()), nil })
+	endpoints := func(*http.Request) (any, error) { return shown(cp.mesh.Endpoints.List()), nil }
 	get("/debug/endpointz", endpoints)
 	get("/debug/endpointShardz", endpoints)
 	get("/debug/configz", func(*http.Request) (any, error) { return configDump(cp.Objects()), nil })
 	get("/debug/diagnosticz", func(*http.Request) (any, error) { return append([]diag.Diagnostic{}, cp.Diagnostics()...), nil })
 	get("/debug/mesh", func(*http.Request) (any, error) { return cp.meshConfig() })
 	get("/debug/clusterz", func(*http.Request) (any, error) { return cp.clusterStatuses(), nil })
+	get("/debug/adsz", func(*http.Request) (any, error) { return cp.clients(), nil })
+	get("/debug/edsz", func(r *http.Request) (any, error) { return cp.endpointsOf(r.URL.Query().Get("proxyID")) })
+	get("/debug/instancesz", func(*http.Request) (any, error) { return shown(cp.mesh.Workloads.List()), nil })
+	get("/debug/authorizationz", func(*http.Request) (any, error) { return shown(cp.mesh.Authz.List()), nil })
+	get("/debug/networkz", func(*http.Request) (any, error) { return shown(cp.mesh.Networks.List()), nil })
 	get("/debug/connections", func(*http.Request) (any, error) { return cp.connections(), nil })
 	get("/debug/config_dump", func(r *http.Request) (any, error) {
 		d, err := cp.ConfigDump(r.URL.Query().Get("proxyID"))
@@ -75,6 +88,9 @@ func (cp *ControlPlane) Debug() http.Handler {
 	get("/debug/originz", func(r *http.Request) (any, error) { return cp.ProxyDump(r.URL.Query().Get("proxyID")) })
 	get("/debug/collectionz", func(r *http.Request) (any, error) { return cp.collections(r.URL.Query()["name"]), nil })
 	get("/debug/list", func(*http.Request) (any, error) { return pages, nil })
+	mux.HandleFunc("GET /debug/{page...}", func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, fmt.Sprintf("there is no page %s; there are %s", r.PathValue("page"), strings.ReplaceAll(strings.Join(pages, ", "), "/debug/", "")), http.StatusNotFound)
+	})
 	mux.HandleFunc("GET /debug/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = fmt.Fprint(w, "<!doctype html><title>control plane</title><h1>Control plane</h1><ul>")
@@ -112,6 +128,62 @@ func (cp *ControlPlane) connections() any {
 	}
 	out.Total = len(out.Clients)
 	return out
+}
+
+// shown is a list as JSON has it: empty, and not null.
+func shown[T any](list []T) []T { return append([]T{}, list...) }
+
+// clients are the connected proxies with the resources that each watches, in the form of
+// Istio's /debug/adsz.
+func (cp *ControlPlane) clients() any {
+	type client struct {
+		ID        string              `json:"connectionId"`
+		Connected time.Time           `json:"connectedAt"`
+		Address   string              `json:"address"`
+		Watches   map[string][]string `json:"watches"` // the names asked for, by type; none are all
+	}
+	out := struct {
+		Total   int      `json:"totalClients"`
+		Clients []client `json:"clients"`
+	}{Clients: []client{}}
+	for _, s := range cp.server.Ledger().Sessions() {
+		proxy := mesh.ProxyName(s.Node)
+		c := client{fmt.Sprintf("%s-%d", proxy, s.ID), s.Connected, s.Peer, map[string][]string{}}
+		for _, t := range s.Types {
+			names := []string{}
+			if set, err := cp.Resources(proxy, t.TypeURL); err == nil && !t.Wildcard {
+				for r := range set.All() {
+					names = append(names, r.Name())
+				}
+				slices.Sort(names)
+			}
+			c.Watches[t.TypeURL] = names
+		}
+		out.Clients = append(out.Clients, c)
+	}
+	out.Total = len(out.Clients)
+	return out
+}
+
+// endpointsOf are the endpoints that a proxy is sent, in Envoy's JSON.
+func (cp *ControlPlane) endpointsOf(id string) (any, error) {
+	set, err := cp.Resources(id, xdsserve.TypeEndpoint)
+	if err != nil {
+		return nil, err
+	}
+	byName := map[string]json.RawMessage{}
+	for r := range set.All() {
+		b, err := protojson.Marshal(&anypb.Any{TypeUrl: xdsserve.TypeEndpoint, Value: r.Body()})
+		if err != nil {
+			return nil, fmt.Errorf("show the endpoints of %s: %w", r.Name(), err)
+		}
+		byName[r.Name()] = b
+	}
+	out := []json.RawMessage{}
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		out = append(out, byName[name])
+	}
+	return out, nil
 }
 
 // collections dumps the graph; of nodes that hold key material the keys only.

@@ -73,6 +73,16 @@ func TestQuestionsOverXDS(t *testing.T) {
 	if err != nil || len(r.Resources) != 1 || !bytes.Contains(r.Resources[0].Value, []byte("VirtualService")) || bytes.Contains(r.Resources[0].Value, []byte("PRIVATEKEY")) {
 		t.Errorf("configz: %v", err)
 	}
+	for page, want := range map[string]string{
+		"adsz": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "edsz?proxyID=reviews-1.shop": "clusterName", "instancesz": "[", "authorizationz": "[", "networkz": "[",
+	} {
+		if r, err = ask(p, "istio.io/debug", page); err != nil || len(r.Resources) != 1 || !strings.Contains(string(r.Resources[0].Value), want) {
+			t.Errorf("%s: %v, %v", page, r, err)
+		}
+	}
+	if _, err := ask(p, "istio.io/debug", "nonsensez"); status.Code(err) != codes.NotFound || !strings.Contains(err.Error(), "there are syncz, registryz") {
+		t.Errorf("a page that is not there: %v", err)
+	}
 	if _, err := ask(p, "istio.io/debug/config_dump", "nobody.shop"); status.Code(err) != codes.NotFound {
 		t.Errorf("a dump of nobody: %v", err)
 	}

@@ -20,7 +20,7 @@ import (
 func (c *Core) ServeMonitoring(ln net.Listener) Server {
 	m := http.NewServeMux()
 	m.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintln(w, strings.TrimPrefix(version.Get(), "v"))
+		_, _ = fmt.Fprint(w, strings.TrimPrefix(version.Get(), "v"))
 	})
 	m.HandleFunc("GET /ready", c.ready)
 	m.Handle("GET /metrics", promhttp.HandlerFor(c.metrics(), promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 20 * time.Second}))

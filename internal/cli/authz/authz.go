@@ -114,7 +114,6 @@ func (o *Options) world(ctx context.Context) (*whatif.World, error) {
 	}
 	o.Call.Token = token
 	o.Call.Namespace = o.Env.Namespace()
-	o.About = []string{o.Call.To, o.Call.From}
 	return o.Env.World(ctx, o.WorldFlags)
 }
 
@@ -245,6 +244,7 @@ request that none of its rules matches is denied.`,
 }
 
 func (o *Options) check(ctx context.Context) error {
+	o.About = []string{o.Workload}
 	w, err := o.world(ctx)
 	if err != nil {
 		return err

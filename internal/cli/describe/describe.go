@@ -126,6 +126,9 @@ func Run(ctx context.Context, o *Options) error {
 			return exit.Usagef("%v", err)
 		}
 	}
+	if err := o.clusters(ctx, w, kind, d); err != nil {
+		return err
+	}
 	if o.Format.IsStructured() {
 		return o.Env.IO.Print(o.Format, stdio.Document{Kind: "Description", Items: d})
 	}

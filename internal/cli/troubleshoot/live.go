@@ -2,6 +2,7 @@ package troubleshoot
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -105,13 +106,15 @@ func (o *Options) sync(ctx context.Context, m *env.Mesh, d *inspect.Diagnosis, p
 func (o *Options) certificates(ctx context.Context, m *env.Mesh, d *inspect.Diagnosis, pods []api.Pod) error {
 	const check = "certificates"
 	now, first := o.Env.Now(), time.Time{}
+	var silent []string // pods whose proxies did not say, and why the first did not
+	var why error
 	for _, p := range pods {
 		if p.Proxy == "none" {
 			continue
 		}
 		secrets, err := held(ctx, m, p, now)
 		if err != nil {
-			add(d, check, inspect.Odd, fmt.Sprintf("the proxy of %s does not say which it holds: %v", p.Name, err))
+			silent, why = append(silent, p.Name), cmp.Or(why, err)
 			continue
 		}
 		for _, s := range secrets {
@@ -129,6 +132,11 @@ func (o *Options) certificates(ctx context.Context, m *env.Mesh, d *inspect.Diag
 				first = s.NotAfter
 			}
 		}
+	}
+	if len(silent) == 1 {
+		add(d, check, inspect.Odd, fmt.Sprintf("the proxy of %s does not say which it holds: %v", silent[0], why))
+	} else if len(silent) > 1 {
+		add(d, check, inspect.Odd, fmt.Sprintf("the proxies of %s do not say which they hold: %v", strings.Join(silent, ", "), why))
 	}
 	if !first.IsZero() {
 		add(d, check, inspect.Passed, "valid; the first ends at "+when(first))

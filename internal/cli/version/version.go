@@ -161,6 +161,7 @@ func (v *versions) ask(ctx context.Context, e *env.Env) error {
 			counts[count{Revision: i.Revision, Version: cmp.Or(s.Version, "unknown")}]++
 		}
 	}
+	slices.SortStableFunc(v.ControlPlane, func(a, b component) int { return cmp.Compare(a.Revision, b.Revision) })
 	for c, n := range counts {
 		c.Proxies = n
 		v.DataPlane = append(v.DataPlane, c)

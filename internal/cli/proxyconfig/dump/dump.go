@@ -115,7 +115,10 @@ func (d *Dump) addConfigs(configs []json.RawMessage) error {
 		if err := json.Unmarshal(c, &head); err != nil {
 			return fmt.Errorf("read proxy dump: %w", plain(err))
 		}
-		var err error
+		c, err := snake(c)
+		if err != nil {
+			return fmt.Errorf("read proxy dump, %s: %w", head.Type, plain(err))
+		}
 		switch head.Type[strings.LastIndexByte(head.Type, '.')+1:] {
 		case "ClustersConfigDump":
 			d.clusters, err = resources(c, "cluster")

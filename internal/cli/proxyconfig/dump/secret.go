@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -134,7 +134,7 @@ func rows(row Secret, from source, now time.Time, most int) []Secret {
 			break
 		}
 		r := row
-		r.Serial = strings.ToLower(cert.SerialNumber.Text(16))
+		r.Serial = hex.EncodeToString(cert.SerialNumber.Bytes()) // whole bytes, as openssl and istioctl have it
 		r.NotAfter, r.NotBefore = cert.NotAfter, cert.NotBefore
 		r.Valid = now.Before(cert.NotAfter) && !now.Before(cert.NotBefore)
 		if len(cert.URIs) > 0 {

@@ -149,5 +149,8 @@ func (s *Source) listWatch(k kind) *cache.ListWatch {
 		}
 		return cache.NewListWatchFromClient(client, k.gvr.Resource, k.namespace, k.selector())
 	}
+	if k.namespace != "" {
+		return dynamicListWatch(s.dynamic.Resource(k.gvr).Namespace(k.namespace))
+	}
 	return dynamicListWatch(s.dynamic.Resource(k.gvr))
 }

@@ -23,6 +23,7 @@ func TestOnce(t *testing.T) {
 		"status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}}`); err != nil {
 		t.Fatal(err)
 	}
+	api.Define("networking.istio.io", "virtualservices", "VirtualService", true, "v1")
 	server := httptest.NewServer(api)
 	t.Cleanup(server.Close)
 	t.Cleanup(server.CloseClientConnections)
@@ -54,6 +55,27 @@ func TestOnce(t *testing.T) {
 		"you may not list pods in the whole cluster; the answer is given with those of namespace shop alone"
 	if got := strings.Join(said, "\n"); got != want {
 		t.Errorf("findings are\n%s\nnot\n%s", got, want)
+	}
+
+	// Istio's kinds are listed in the one namespace, too.
+	for _, namespace := range []string{"shop", "other"} {
+		if err := api.Apply(`{"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "web", "namespace": "` + namespace + `"},
+			"spec": {"hosts": ["web"], "http": [{"route": [{"destination": {"host": "web"}}]}]}}`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	api.Forbid(func(verb, _, plural, namespace string) bool {
+		return verb == "list" && plural == "virtualservices" && namespace != "shop"
+	})
+	objects, findings, err = s.Once(t.Context(), "shop")
+	var found []string
+	for _, o := range objects {
+		if o.Key.Kind == resource.KindVirtualService {
+			found = append(found, o.Key.Namespace)
+		}
+	}
+	if err != nil || len(found) != 1 || found[0] != "shop" || len(findings) != 1 || !strings.Contains(findings[0].Effect, "those of namespace shop alone") {
+		t.Errorf("VirtualServices with rights in one namespace: of %v; %v, %v", found, findings, err)
 	}
 
 	api.Forbid(func(verb, _, _, _ string) bool { return verb == "list" })
