@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,8 +35,8 @@ func TestIPv6(t *testing.T) {
 		flags []string
 	}{
 		{"native", nil},
-		{"stock Envoy", []string{"--set", "values.global.proxy.dataplane=envoy"}},
-		{"node agent", []string{"--set", "components.cni.enabled=true"}},
+		{"stock Envoy", []string{"--set", envoyFlag}},
+		{"node agent", []string{"--set", agentFlag}},
 	} {
 		ok := t.Run(way.name, func(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(c.bin, "images", "meshproxy-envoy.tar")); err != nil && strings.Contains(way.name, "Envoy") {
@@ -150,6 +151,29 @@ func (d *dual) install(t *testing.T, flags ...string) {
 		d.rolledOut(t, n)
 	}
 	d.ended(t, "talk")
+	for name, pod := range d.injected(t) {
+		if pod != strings.Join([]string{fmt.Sprint(slices.Contains(flags, envoyFlag)), fmt.Sprint(slices.Contains(flags, agentFlag))}, " ") {
+			t.Errorf("%s was injected by other values than %v (stock Envoy, node agent: %s)", name, flags, pod)
+		}
+	}
+}
+
+// Options of install for ways to carry and to capture.
+const (
+	envoyFlag = "values.global.proxy.dataplane=envoy"
+	agentFlag = "components.cni.enabled=true"
+)
+
+// injected tells of each pod of talk whether it has a stock Envoy, and whether the node
+// agent captures for it.
+func (d *dual) injected(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for l := range strings.Lines(d.kubectl(t, "get", "pods", "-n", "talk", "-o", `jsonpath={range .items[*]}{.metadata.name} {.spec.initContainers[*].name} {.spec.initContainers[*].image}{"\n"}{end}`)) {
+		name, rest, _ := strings.Cut(l, " ")
+		out[name] = fmt.Sprint(strings.Contains(rest, "/meshproxy-envoy:")) + " " + fmt.Sprint(strings.Contains(rest, "istio-validation"))
+	}
+	return out
 }
 
 // talk runs it in a pod of a Deployment, namespace/name, and gives what it printed.
@@ -356,7 +380,6 @@ spec: {hosts: ["*"], gateways: [talk], http: [{route: [{destination: {host: web6
 `)
 	var at string
 	eventually(t, "an IPv6 address of the gateway", func() error {
-		// Of a Service that had one address its load balancer adds the other when asked anew.
 		all := d.kubectl(t, "get", "service", "-n", "istio-system", "istio-ingressgateway", "-o", "jsonpath={.status.loadBalancer.ingress[*].ip}")
 		for _, a := range strings.Fields(all) {
 			if strings.Contains(a, ":") {
@@ -379,12 +402,12 @@ spec: {hosts: ["*"], gateways: [talk], http: [{route: [{destination: {host: web6
 // cluster says that it has both.
 func testSwitchedOff(t *testing.T, d *dual) {
 	d.applyText(t, talker{
-		name: "off", app: "off", version: "off", namespace: "talk",
+		name: "ipv4only", app: "ipv4only", version: "ipv4only", namespace: "talk",
 		spec: `securityContext: {sysctls: [{name: net.ipv6.conf.all.disable_ipv6, value: "1"}]}`,
-	}.manifest()+talkService("off", "off", "talk", ""))
+	}.manifest()+talkService("ipv4only", "ipv4only", "talk", ""))
 	d.rolledOut(t, "talk")
-	d.says(t, `1 200 v[12] mtls`, "talk/off", "get", "http://web/")
-	d.says(t, `[0-9.]+`, "talk/off", "lookup", "web.talk.svc.cluster.local")
-	d.says(t, `v[12]`, "talk/off", "line", "each:9000")
-	d.says(t, `1 200 off mtls`, "talk/client", "get", "http://off/")
+	d.says(t, `1 200 v[12] mtls`, "talk/ipv4only", "get", "http://web/")
+	d.says(t, `[0-9.]+`, "talk/ipv4only", "lookup", "web.talk.svc.cluster.local")
+	d.says(t, `v[12]`, "talk/ipv4only", "line", "each:9000")
+	d.says(t, `1 200 ipv4only mtls`, "talk/client", "get", "http://ipv4only/")
 }

@@ -47,6 +47,7 @@ func TestTour(t *testing.T) {
 		{"workloads restart under load", false, testWorkloadsRestart},
 		{"gateway restarts under load", false, testGatewayRestart},
 		{"webhook down", false, testWebhookDown},
+		{"machine", true, testMachine},
 		{"stock Envoys", true, testEnvoy},
 		{"releases", true, testReleases},
 		{"canary upgrade under load", true, testCanaryUpgrade},
