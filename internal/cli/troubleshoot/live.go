@@ -26,7 +26,6 @@ import (
 // Limits of what is asked of a running mesh.
 const (
 	adminPort = 15000
-	maxDump   = 512 << 20
 	patience  = 15 * time.Second // for the probe: longer than Envoy's default of 15 s for a route is no answer
 	expiring  = time.Hour        // certificates live a day, and are renewed long before
 )
@@ -147,16 +146,7 @@ func (o *Options) certificates(ctx context.Context, m *env.Mesh, d *inspect.Diag
 func when(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func held(ctx context.Context, m *env.Mesh, p api.Pod, now time.Time) ([]dump.Secret, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/config_dump", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := m.HTTP(p, adminPort).Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxDump))
+	data, err := m.AskProxy(ctx, p, adminPort, http.MethodGet, "/config_dump")
 	if err != nil {
 		return nil, err
 	}
