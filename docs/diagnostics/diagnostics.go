@@ -61,10 +61,11 @@ func All() []Page {
 	return pages
 }
 
+// Index is where all pages are.
+const Index = "https://github.com/meshctl/meshctl/blob/main/docs/diagnostics/"
+
 // URL is where the page of a code can be read.
-func URL(code string) string {
-	return "https://github.com/meshctl/meshctl/blob/main/docs/diagnostics/" + code + ".md"
-}
+func URL(code string) string { return Index + code + ".md" }
 
 const besides = "The example raises this besides: "
 

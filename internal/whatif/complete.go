@@ -80,7 +80,7 @@ func (a *addresses) complete(objects []*resource.Object) ([]*resource.Object, er
 			}
 		}
 	}
-	return withMade(objects, made)
+	return a.withMade(objects, made)
 }
 
 func (a *addresses) serviceBefore(id [2]string) *corev1.Service {

@@ -127,7 +127,15 @@ func DescribeMatch(r *snapshot.Route) string {
 		}
 	}
 	for i := range r.Match.Query {
-		s += ", query " + r.Match.Query[i].Name
+		q := &r.Match.Query[i]
+		switch {
+		case q.Absent:
+			s += ", no query " + q.Name
+		case q.Present:
+			s += ", query " + q.Name
+		default:
+			s += ", query " + q.Name + " " + q.Value.String()
+		}
 	}
 	for i := range r.Match.Metadata {
 		s += ", " + r.Match.Metadata[i].String()

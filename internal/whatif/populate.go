@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -31,13 +32,26 @@ type addresses struct {
 	last     netip.Addr
 	// before are the objects of the world before; nil: there was none.
 	before map[resource.Key]*resource.Object
+	// made are the objects that were made; those of the world before are used again.
+	made, again map[string]madeObject
+}
+
+// madeObject is an object that a controller would make.
+type madeObject struct {
+	by   metav1.Object
+	from *resource.Object // what is written under the same key; nil for nothing
+	out  *resource.Object
 }
 
 func newAddresses(before *World) addresses {
-	a := addresses{services: controller.NewAllocator(serviceNetwork), pods: map[string]netip.Addr{}, last: podNetwork.Addr().Next()} // the node's own
+	a := addresses{
+		services: controller.NewAllocator(serviceNetwork), pods: map[string]netip.Addr{}, last: podNetwork.Addr().Next(), // the node's own
+		made: map[string]madeObject{},
+	}
 	if before == nil {
 		return a
 	}
+	a.again = before.made.made
 	// An address is found by the name's hash first: giving them out in the order of
 	// before makes the same ones.
 	a.before = map[resource.Key]*resource.Object{}
@@ -97,7 +111,7 @@ func (a *addresses) populate(objects []*resource.Object, ingress bool) (all []*r
 	for _, e := range controller.EndpointSlices(services, pods, nodeName, samePort) {
 		made = append(made, e)
 	}
-	all, err = withMade(objects, made)
+	all, err = a.withMade(objects, made)
 	return all, false, err
 }
 
@@ -106,19 +120,26 @@ func samePort(_ controller.Pod, port int32) int32 { return port }
 
 // withMade adds objects that controllers make; one takes the place of what is
 // written under the same key.
-func withMade(objects []*resource.Object, made []metav1.Object) ([]*resource.Object, error) {
+func (a *addresses) withMade(objects []*resource.Object, made []metav1.Object) ([]*resource.Object, error) {
 	written := map[resource.Key]*resource.Object{}
 	for _, o := range objects {
 		written[o.Key] = o
 	}
 	for _, m := range made {
+		id := fmt.Sprintf("%T %s/%s", m, m.GetNamespace(), m.GetName())
+		if old, ok := a.again[id]; ok && written[old.out.Key] == old.from && reflect.DeepEqual(m, old.by) {
+			a.made[id], written[old.out.Key] = old, old.out
+			continue
+		}
 		o, err := resource.FromKube(m)
 		if err != nil {
 			return nil, fmt.Errorf("make %s/%s: %w", m.GetNamespace(), m.GetName(), err)
 		}
-		if from := written[o.Key]; from != nil {
+		from := written[o.Key]
+		if from != nil {
 			o.Pos, o.Fields = from.Pos, from.Fields // findings point at what the user wrote
 		}
+		a.made[id] = madeObject{m, from, o}
 		written[o.Key] = o
 	}
 	out := make([]*resource.Object, 0, len(written))

@@ -285,6 +285,9 @@ func (x *walk) outsideOf(ep *snapshot.Endpoint, tls *snapshot.ClientTLS) {
 	if ep.Addr.Addr() == elsewhere {
 		o.By, o.Kind = fmt.Sprintf("%s:%d", x.host, x.port), Forwarded
 		o.Reason = "the host is outside of the mesh: its address is what DNS says"
+		if !strings.Contains(x.host, ".") {
+			o.Reason = "no service that the caller may see has this name: it fails, unless DNS outside of the mesh knows a name without a dot"
+		}
 	}
 	if tls != nil {
 		o.Reason += "; the sidecar opens TLS"

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meshctl/meshctl/docs/diagnostics"
 	checks "github.com/meshctl/meshctl/internal/analyze"
 	"github.com/meshctl/meshctl/internal/analyze/baseline"
 	"github.com/meshctl/meshctl/internal/cli/env"
@@ -223,6 +224,7 @@ func (o *Options) verdict(found []diag.Diagnostic) error {
 		return exit.Silent(exit.Data)
 	}
 	if worst, any := diag.Worst(found); any && worst >= o.Failure {
+		o.Env.IO.Sayf("Error: Analyzers found issues when analyzing %s.\nSee %s for more information about causes and resolutions.\n", o.analyzed(), diagnostics.Index)
 		return exit.Silent(exit.Findings)
 	}
 	return nil

@@ -83,6 +83,6 @@ func (o *Options) sayFixed(fixed, files, remain int) {
 		io.Sayf("%s can be put right in %s; --write does it\n", plural.Of(fixed, "finding"), plural.Of(files, "file"))
 	}
 	if remain > 0 {
-		io.Sayf("%s remain: look at them without --fix\n", plural.Of(remain, "finding"))
+		io.Sayf("left: %s, which analyze without --fix shows\n", plural.Of(remain, "finding"))
 	}
 }

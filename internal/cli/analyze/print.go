@@ -59,7 +59,11 @@ func (o *Options) print(found []diag.Diagnostic, in *gathered) error {
 		return writeGitHub(io.Out, found)
 	case o.Format.Is(formatLog):
 		o.Env.PrintFindings(found)
-		io.Sayf("%s\n", summary(found, io.ErrPaint))
+		if len(found) == 0 {
+			io.Sayf("%s No validation issues found when analyzing %s.\n", io.ErrPaint(stdio.Green, "✔"), o.analyzed())
+		} else {
+			io.Sayf("%s\n", summary(found))
+		}
 		return nil
 	}
 	messages := []message{}
@@ -78,11 +82,20 @@ func (o *Options) print(found []diag.Diagnostic, in *gathered) error {
 	})
 }
 
-// summary counts findings by level.
-func summary(found []diag.Diagnostic, paint func(stdio.Style, string) string) string {
-	if len(found) == 0 {
-		return paint(stdio.Green, "✓") + " nothing is wrong"
+// analyzed says what was looked at, in istioctl's words, which scripts look for.
+func (o *Options) analyzed() string {
+	switch {
+	case len(o.Paths) > 0:
+		return strings.Join(o.Paths, ", ")
+	case o.All || o.Env.Settings.Namespace == "":
+		return "all namespaces"
+	default:
+		return "namespace: " + o.Env.Namespace()
 	}
+}
+
+// summary counts findings by level.
+func summary(found []diag.Diagnostic) string {
 	counts := map[diag.Severity]int{}
 	for _, d := range found {
 		counts[d.Severity]++

@@ -50,7 +50,7 @@ func TestWatch(t *testing.T) {
 		}
 		t.Fatalf("never said %q: %v", want, ctx.Err())
 	}
-	until("nothing is wrong")
+	until("No validation issues found")
 	until("waiting for changes")
 	write(wrong)
 	until("port 0 is out of range")
@@ -59,7 +59,7 @@ func TestWatch(t *testing.T) {
 	until("MSH0101")
 	until("waiting for changes")
 	write(right)
-	until("nothing is wrong")
+	until("No validation issues found")
 	until("waiting for changes")
 	cancel()
 	go io.Copy(io.Discard, r) //nolint:errcheck // whatever is still said

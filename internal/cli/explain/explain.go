@@ -112,6 +112,9 @@ func find(code string) (diagnostics.Page, error) {
 		}
 		codes, names = append(codes, p.Code), append(names, p.Name)
 	}
+	if why, ok := unused(strings.ToUpper(code)); ok {
+		return diagnostics.Page{}, exit.Usagef("%s is raised by nothing, here as in Istio: %s", strings.ToUpper(code), why).Try("meshctl explain, to list those that are")
+	}
 	e := exit.Usagef("there is no code %q", code)
 	if near := resource.Nearest(strings.ToUpper(code), codes); near != "" {
 		e = e.Try("did you mean: meshctl explain %s", near)
@@ -153,4 +156,17 @@ func table(pages []page) stdio.Table {
 		t.Add(p.Code, strings.Join(p.Levels, ","), p.Name, p.Summary)
 	}
 	return t
+}
+
+// unused says of codes that Istio lists and nothing raises why it is so.
+func unused(code string) (why string, ok bool) {
+	switch code {
+	case "IST0143":
+		return "LocalhostListener, which was about ports that only their own pod can reach", true
+	case "IST0168":
+		return "UnknownUpgradeCompatibility", true
+	case "IST0104", "IST0105", "IST0113", "IST0114", "IST0115", "IST0117", "IST0119", "IST0120", "IST0121", "IST0122", "IST0124":
+		return "its number was given up, and is not used again", true
+	}
+	return "", false
 }
