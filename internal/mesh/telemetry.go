@@ -4,13 +4,15 @@ import (
 	meshv1 "istio.io/api/mesh/v1alpha1"
 )
 
-// Telemetry is what a workload logs and measures. Read-only, comparable by value
+// Telemetry is what a workload logs, measures and traces. Read-only, comparable by value
 // where the provider is (Key).
 type Telemetry struct {
 	AccessLogs []AccessLog
 	// ClientMetrics and ServerMetrics: whether Istio's metrics are reported.
 	ClientMetrics, ServerMetrics bool
-	Origins                      []Origin
+	// ClientTrace and ServerTrace: where spans of calls are reported; nil: nowhere.
+	ClientTrace, ServerTrace *Trace
+	Origins                  []Origin
 }
 
 // AccessLog is one log that is written.

@@ -10,10 +10,10 @@ import (
 // fileLogProvider is the name under which MeshConfig.accessLogFile is a provider.
 const fileLogProvider = "envoy"
 
-// EffectiveTelemetry decides what a workload logs and measures: the Telemetry
+// EffectiveTelemetry decides what a workload logs, measures and traces: the Telemetry
 // objects of the root namespace, then of the workload's namespace, then those that
 // select it; a later one replaces what an earlier one says of logging, and adds
-// to what it says of metrics. Of several on one level the oldest counts.
+// to what it says of metrics and spans. Of several on one level the oldest counts.
 // Without any, MeshConfig decides (accessLogFile, defaultProviders).
 // Providers that MeshConfig does not define, or that are not access logs, are
 // reported and left out.
@@ -21,6 +21,8 @@ func EffectiveTelemetry(all []*TelemetryConfig, m *MeshConfig, t Target) (Teleme
 	out := Telemetry{ClientMetrics: true, ServerMetrics: true}
 	var problems []Problem
 	out.AccessLogs = defaultLogs(m)
+	out.ClientTrace = m.defaultTrace()
+	out.ServerTrace = out.ClientTrace
 	for _, c := range telemetryLevels(all, m.GetRootNamespace(), t) {
 		out.Origins = append([]Origin{c.Origin}, out.Origins...)
 		if len(c.Spec.AccessLogging) > 0 {
@@ -28,6 +30,7 @@ func EffectiveTelemetry(all []*TelemetryConfig, m *MeshConfig, t Target) (Teleme
 			out.AccessLogs, bad = logsOf(c.Spec.AccessLogging, m, out.AccessLogs)
 			problems = append(problems, bad...)
 		}
+		out.trace(c.Spec.Tracing, m)
 		for _, tm := range c.Spec.Metrics {
 			for _, o := range tm.Overrides {
 				out.override(o)

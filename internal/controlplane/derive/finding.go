@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	networking "istio.io/api/networking/v1alpha3"
+	telemetry "istio.io/api/telemetry/v1alpha1"
 	typev1beta1 "istio.io/api/type/v1beta1"
 
 	"github.com/meshctl/meshctl/internal/collection"
@@ -107,7 +108,12 @@ func findings(g *collection.Graph, m *Mesh, in *Inputs, resolved collection.Coll
 		}
 		return f.out
 	})
-	all := append([]collection.Collection[*Finding]{routes, rules, authz, tokenFindings(g, m), telemetries, entries}, api...)
+	config := collection.DeriveMany(g, "mesh-config-findings", m.Config, func(_ *collection.Ctx, cfg *mesh.MeshConfig) []*Finding {
+		f := &finder{origin: cfg.Origin, kind: "mesh"}
+		f.meshTracing(cfg)
+		return f.out
+	})
+	all := append([]collection.Collection[*Finding]{routes, rules, authz, tokenFindings(g, m), telemetries, entries, config}, api...)
 	for _, k := range []resource.Kind{resource.KindEnvoyFilter, resource.KindWasmPlugin, resource.KindTrafficExtension} {
 		all = append(all, collection.DeriveMany(g, "ignored-"+k.Kind, Objects(in.Of(k)), func(_ *collection.Ctx, o *resource.Object) []*Finding {
 			f := &finder{origin: originOf(o), fields: o.Fields, kind: "ignored"}
@@ -268,11 +274,8 @@ func (f *finder) telemetry(o *mesh.TelemetryConfig, cfg *mesh.MeshConfig) {
 	for _, p := range problems {
 		f.add(codeProvider, diag.Warning, p)
 	}
-	if len(o.Spec.GetTracing()) > 0 {
-		f.add(codeIgnored, diag.Warning, mesh.Problem{
-			Field: "spec.tracing", Message: "tracing settings are not supported", Effect: "trace headers are passed on, no spans are reported",
-			Fix: "remove spec.tracing",
-		})
+	for i, t := range o.Spec.GetTracing() {
+		f.tracing(fmt.Sprintf("spec.tracing[%d]", i), t, cfg)
 	}
 	for i, m := range o.Spec.GetMetrics() {
 		for j, override := range m.GetOverrides() {
@@ -285,6 +288,64 @@ func (f *finder) telemetry(o *mesh.TelemetryConfig, cfg *mesh.MeshConfig) {
 				Fix: "override ALL_METRICS, or drop the metric where it is scraped",
 			})
 		}
+	}
+}
+
+// tracing reports what of an entry about spans is asked for in vain.
+func (f *finder) tracing(field string, t *telemetry.Tracing, cfg *mesh.MeshConfig) {
+	if t.GetDisableContextPropagation().GetValue() {
+		f.add(codeIgnored, diag.Warning, mesh.Problem{
+			Field: field + ".disableContextPropagation", Message: "disableContextPropagation is not supported",
+			Effect: "trace headers are passed on", Fix: "remove the headers by headers.request.remove of a VirtualService",
+		})
+	}
+	if t.UseRequestIdForTraceSampling != nil && !t.UseRequestIdForTraceSampling.GetValue() {
+		f.add(codeIgnored, diag.Warning, mesh.Problem{
+			Field: field + ".useRequestIdForTraceSampling", Message: "useRequestIdForTraceSampling is not supported",
+			Effect: "x-request-id takes part in which traces are reported", Fix: "remove the field",
+		})
+	}
+	if t.GetDisableSpanReporting().GetValue() {
+		return
+	}
+	for i, ref := range t.GetProviders() {
+		if p, bad := mesh.TraceProblem(fmt.Sprintf("%s.providers[%d]", field, i), ref.GetName(), cfg); bad {
+			f.add(codeIgnored, diag.Warning, p)
+			return
+		}
+	}
+	f.add(codeIgnored, diag.Info, spansOfEnvoys(field))
+}
+
+// spansOfEnvoys is said wherever spans are asked for: which data plane a workload has is
+// the pod's business, and not known here.
+func spansOfEnvoys(field string) mesh.Problem {
+	return mesh.Problem{
+		Field: field, Message: "spans are reported by stock Envoys only",
+		Effect: "workloads with the native proxy pass trace headers on and report no spans",
+		Fix:    "let what is to be traced run with a stock Envoy: docs/dataplanes.md",
+	}
+}
+
+// meshTracing reports what the mesh config asks for in vain.
+func (f *finder) meshTracing(cfg *mesh.MeshConfig) {
+	for i, name := range cfg.GetDefaultProviders().GetTracing() {
+		field := fmt.Sprintf("defaultProviders.tracing[%d]", i)
+		if p, bad := mesh.TraceProblem(field, name, cfg); bad {
+			f.add(codeIgnored, diag.Warning, p)
+		} else {
+			f.add(codeIgnored, diag.Info, spansOfEnvoys(field))
+		}
+	}
+	t := cfg.GetDefaultConfig().GetTracing()
+	switch {
+	case t.GetZipkin() != nil:
+		f.add(codeIgnored, diag.Info, spansOfEnvoys("defaultConfig.tracing.zipkin"))
+	case t.GetTracer() != nil:
+		f.add(codeIgnored, diag.Warning, mesh.Problem{
+			Field: "defaultConfig.tracing", Message: "only zipkin is supported as a place for spans",
+			Effect: "trace headers are passed on, no spans are reported", Fix: "set defaultConfig.tracing.zipkin.address: Zipkin and Jaeger take its spans at port 9411",
+		})
 	}
 }
 

@@ -2,6 +2,8 @@ package view
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -102,6 +104,17 @@ func telemetryKey(t mesh.Telemetry) string {
 	for _, l := range t.AccessLogs {
 		raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(l.Provider)
 		fmt.Fprintf(&b, "|%q %v %v %v %q", raw, err, l.Client, l.Server, l.Filter)
+	}
+	for _, trace := range []*mesh.Trace{t.ClientTrace, t.ServerTrace} {
+		if trace == nil {
+			fmt.Fprint(&b, "|")
+			continue
+		}
+		fmt.Fprintf(&b, "|%v %v", trace.Collector, trace.Sampling)
+		for _, name := range slices.Sorted(maps.Keys(trace.Tags)) {
+			raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(trace.Tags[name])
+			fmt.Fprintf(&b, " %q %q %v", name, raw, err)
+		}
 	}
 	return b.String()
 }

@@ -206,10 +206,10 @@ func (b *clusterBuilder) unsupportedFields() {
 
 // StaticClusters are the clusters that no service has.
 func StaticClusters(in StaticInput) []*clusterv3.Cluster {
-	out := []*clusterv3.Cluster{{
+	out := append(collectors(in.Common), &clusterv3.Cluster{
 		Name: BlackHole, AltStatName: statName(BlackHole), ConnectTimeout: connectTimeout(in.Mesh),
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-	}}
+	})
 	if in.Type == mesh.Router {
 		return out
 	}

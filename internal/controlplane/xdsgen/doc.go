@@ -4,7 +4,7 @@
 // inputs. The order of lists and maps in an input changes nothing.
 //
 //	OutboundCluster(ClusterInput) (*clusterv3.Cluster, []diag.Diagnostic)       a port of a service, or a subset of it
-//	StaticClusters(StaticInput) []*clusterv3.Cluster                            BlackHoleCluster, PassthroughCluster, InboundPassthroughCluster
+//	StaticClusters(StaticInput) []*clusterv3.Cluster                            BlackHoleCluster, PassthroughCluster, InboundPassthroughCluster, collectors of spans
 //	InboundClusters(InboundInput) []*clusterv3.Cluster                          one per port of the workload
 //	LoadAssignment(EndpointsInput) *endpointv3.ClusterLoadAssignment            the endpoints of a cluster
 //	LocalityMatters(EndpointsInput) bool                                        whether the client's place changes them

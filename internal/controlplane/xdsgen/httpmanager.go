@@ -53,6 +53,7 @@ func (m httpManager) filter() *listenerv3.Filter {
 		UpgradeConfigs: []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		HttpFilters:    m.httpFilters(),
 		AccessLog:      accessLogs(m.Common, m.telemetry, m.side, true, m.findings),
+		Tracing:        tracing(m.Common, m.telemetry, m.side),
 	}
 	normalizePath(h, m.Mesh)
 	if m.node.HTTP10 || m.proxy {
