@@ -42,6 +42,7 @@ func TestEnvoy(t *testing.T) {
 		{"egress", testEgress},
 		{"tcp", testTCP},
 		{"metrics", testEnvoyMetrics},
+		{"spans", testEnvoySpans},
 		{"kill", testEnvoyKill},
 		{"rotation under load", func(t *testing.T, m *mesh) { m.renewedTwice(t) }},
 		{"control plane gone under load", func(t *testing.T, m *mesh) { m.outage(t, 5*time.Second) }},
