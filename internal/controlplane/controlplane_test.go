@@ -318,7 +318,23 @@ func TestNotServedBeforeSourcesAreRead(t *testing.T) {
 		t.Errorf("%v: %s", code, text)
 	}
 	p.apply(shop)
+	<-p.cp.Ready()
 	has(t, p.connect(node("a.shop", "sidecar", true, nil)), xdsserve.TypeRoute, "80")
+}
+
+// A proxy that came back to a restarted control plane when its sources had been read, but
+// nothing derived from them yet, was told of an empty mesh.
+func TestReadyMeansThatViewsAreFilled(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t, controlplane.Settings{Sources: []string{"test"}})
+	objects, _ := resource.Decode("test.yaml", []byte(shop), resource.Options{})
+	p.cp.Sink().Apply("test", objects, nil)
+	<-p.cp.Ready()
+	w := httptest.NewRecorder()
+	p.cp.Debug().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/debug/endpointz", nil))
+	if !strings.Contains(w.Body.String(), "shop.svc.cluster.local") {
+		t.Errorf("ready, and there are no endpoints: %s", w.Body)
+	}
 }
 
 // Scopes share virtual hosts, but not where who calls makes a difference: short

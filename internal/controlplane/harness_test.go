@@ -64,6 +64,9 @@ func newPlane(t testing.TB, s controlplane.Settings) *plane {
 		cancel()
 		wg.Wait()
 	})
+	if len(s.Sources) == 0 {
+		<-cp.Ready()
+	}
 	return &plane{t, cp, lis.Addr().String()}
 }
 

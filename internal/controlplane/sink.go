@@ -22,7 +22,8 @@ import (
 // object of one key, the source whose name comes first counts.
 type sink struct {
 	cp    *ControlPlane
-	ready chan struct{}
+	heard chan struct{} // closed when every source has been heard from
+	ready chan struct{} // closed when that has been propagated, too
 
 	mu      sync.Mutex
 	waiting map[string]bool
@@ -33,14 +34,14 @@ type sink struct {
 
 func newSink(cp *ControlPlane) *sink {
 	s := &sink{
-		cp: cp, ready: make(chan struct{}), waiting: map[string]bool{},
+		cp: cp, heard: make(chan struct{}), ready: make(chan struct{}), waiting: map[string]bool{},
 		objects: map[resource.Key]map[string]*resource.Object{}, reports: map[string][]diag.Diagnostic{},
 	}
 	for _, name := range cp.set.Sources {
 		s.waiting[name] = true
 	}
 	if len(s.waiting) == 0 {
-		close(s.ready)
+		close(s.heard)
 	}
 	cp.inputs.Config.Set(s.meshConfig(cp.set.MeshConfig, mesh.Origin{}))
 	return s
@@ -62,7 +63,7 @@ func (s *sink) Apply(source string, set []*resource.Object, deleted []resource.K
 	if s.waiting[source] {
 		delete(s.waiting, source)
 		if len(s.waiting) == 0 {
-			close(s.ready)
+			close(s.heard)
 		}
 		hurry = true
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -124,8 +125,29 @@ func (s Settings) withDefaults() (Settings, error) {
 // Register lets machines register themselves from now on. Registry.Run is the caller's.
 func (cp *ControlPlane) Register(r *register.Registry) { cp.registry.Store(r) }
 
-// Run propagates changes until ctx ends.
-func (cp *ControlPlane) Run(ctx context.Context) error { return cp.graph.Run(ctx) }
+// Run propagates changes until ctx ends. It is to be called once.
+func (cp *ControlPlane) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var announcing sync.WaitGroup
+	defer announcing.Wait()
+	defer cancel()
+	announcing.Go(func() { cp.announce(ctx) })
+	return cp.graph.Run(ctx)
+}
+
+// announce says that proxies can be served: not as soon as the sources have been heard
+// from, but when what they said has arrived in every view. A proxy that came back in
+// between would be told of an empty mesh.
+func (cp *ControlPlane) announce(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-cp.sink.heard:
+	}
+	if err := cp.graph.Flush(ctx); err == nil { // else Run returns why
+		close(cp.sink.ready)
+	}
+}
 
 // Sink takes what sources find.
 func (cp *ControlPlane) Sink() source.Sink { return cp.sink }
@@ -133,7 +155,8 @@ func (cp *ControlPlane) Sink() source.Sink { return cp.sink }
 // Server is the aggregated discovery service.
 func (cp *ControlPlane) Server() *xdsserve.Server { return cp.server }
 
-// Ready is closed once every source in Settings.Sources has been heard from.
+// Ready is closed once what every source in Settings.Sources has said is propagated. It
+// needs Run.
 func (cp *ControlPlane) Ready() <-chan struct{} { return cp.sink.ready }
 
 // Flush returns once everything that was applied before is propagated, with the

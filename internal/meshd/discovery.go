@@ -110,6 +110,10 @@ func runDiscovery(ctx context.Context, o discoveryOptions, log *slog.Logger) err
 		d.core.Show("GET /injection", d.injection.gate(http.HandlerFunc(d.injection.page)))
 	}
 	d.remotes.sink = d.core.ControlPlane.Sink()
+	d.remotes.arrived = func(ctx context.Context) error {
+		_, err := d.core.ControlPlane.Flush(ctx)
+		return err
+	}
 	d.core.ControlPlane.Remotes(d.remotes.status)
 	d.core.Require(d.remotes.ready)
 	d.core.Collect(d.counters.collectors()...)

@@ -43,8 +43,9 @@ type remotes struct {
 	namespace string // the root namespace, here and there
 	home      string // ID of the cluster this process is in
 	sink      source.Sink
-	tokens    identity.TokenVerifier // of home
-	patience  time.Duration          // how long readiness waits for a cluster
+	arrived   func(context.Context) error // returns when what was applied is propagated
+	tokens    identity.TokenVerifier      // of home
+	patience  time.Duration               // how long readiness waits for a cluster
 	log       *slog.Logger
 
 	managed  *prometheus.GaugeVec
@@ -257,8 +258,14 @@ func (r *remotes) follow(ctx context.Context, id, secret string, text []byte) er
 		before.stop()
 		now.sink = before.sink
 	}
-	now.sink.begin(func() { r.read(now) })
 	running, cancel := context.WithCancel(ctx)
+	now.sink.begin(func() {
+		if err := r.arrived(running); err != nil {
+			r.log.WarnContext(ctx, "what a remote cluster has is not in the mesh", "cluster", id, "err", err)
+			return
+		}
+		r.read(now)
+	})
 	var ended sync.WaitGroup
 	now.stop = func() { cancel(); ended.Wait() }
 	r.mu.Lock()
