@@ -218,7 +218,7 @@ func (t *teller) facts(h *snapshot.VirtualHost, r *snapshot.Route) []whatif.Sett
 	switch {
 	case r.Redirect != nil:
 		d := r.Redirect
-		add("", "redirected (%d) to %s", cmp.Or(d.Code, 301), cmp.Or(strings.Trim(d.Scheme+"://"+d.Host+cmp.Or(d.Path, d.Prefix), ":/"), "https"))
+		add("", "redirected (%d) to %s", cmp.Or(d.Code, 301), redirected(d))
 	case r.Direct != nil:
 		add("", "answered by the proxy with %d", r.Direct.Status)
 	case r.Forward != nil:
@@ -342,5 +342,24 @@ func (t *teller) destination(h *snapshot.VirtualHost, name string) string {
 		return subset
 	default:
 		return "any version"
+	}
+}
+
+// redirected is where a redirect leads, as far as it says so.
+func redirected(d *snapshot.Redirect) string {
+	scheme, host, path := d.Scheme, d.Host, cmp.Or(d.Path, d.Prefix)
+	if d.HTTPS {
+		scheme = "https"
+	}
+	if d.Port != 0 {
+		host += fmt.Sprintf(":%d", d.Port)
+	}
+	switch {
+	case scheme != "" && host != "":
+		return scheme + "://" + host + path
+	case scheme != "":
+		return strings.TrimSpace(scheme + " " + path)
+	default:
+		return cmp.Or(host+path, "the same place")
 	}
 }

@@ -78,6 +78,10 @@ func TestWordsForTokensAndMarks(t *testing.T) {
 			"reviews, tokens of other issuers: refused with 401 (was not looked at)",
 			"POST but those with a token of me with groups admin from everybody to reviews: denied, no rule of the ALLOW policies matches: default/p (was allowed)",
 		}},
+		"other paths": {head + "  rules: [{to: [{operation: {paths: [/health], methods: [GET]}}]}]\n", []string{
+			"POST /health from everybody to reviews: denied, no rule of the ALLOW policies matches: default/p (was allowed)",
+			"other paths than /health from everybody to reviews: denied, no rule of the ALLOW policies matches: default/p (was allowed)",
+		}},
 		"header": {head + "  action: DENY\n  rules: [{when: [{key: 'request.headers[x-test]', notValues: ['yes']}]}]\n", []string{
 			"every request but those with x-test: yes from everybody to reviews: denied, a DENY policy matches (was allowed)",
 		}},

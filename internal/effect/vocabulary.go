@@ -237,21 +237,33 @@ func (v *vocabulary) words(all []probe, some map[probe]change, match func(probe)
 	var out []string
 	told := map[string]bool{}
 	for _, path := range v.paths {
-		if _, every := among(all, some, func(p probe) bool { return match(p) && p.path == path }); every && path != anyOther {
-			out, told[path] = append(out, path), true
+		if _, every := among(all, some, func(p probe) bool { return match(p) && p.path == path }); every {
+			out, told[path] = append(out, v.on("", path)), true
 		}
 	}
 	for _, m := range v.methods {
 		ofMethod := func(p probe) bool { return match(p) && p.method == m && !told[p.path] }
-		if _, every := among(all, some, ofMethod); every {
+		if _, every := among(all, some, ofMethod); every && len(told) == 0 {
 			out = append(out, m)
 			continue
 		}
 		for _, path := range v.paths {
 			if any, _ := among(all, some, func(p probe) bool { return ofMethod(p) && p.path == path }); any {
-				out = append(out, m+" "+path)
+				out = append(out, v.on(m, path))
 			}
 		}
 	}
 	return out
+}
+
+// on are the requests of a method, "" for every one, for a path: "/" stands for all that
+// no rule names.
+func (v *vocabulary) on(method, path string) string {
+	if path == anyOther && len(v.paths) > 1 {
+		path = "other paths than " + strings.Join(v.paths[1:min(len(v.paths), 4)], ", ")
+		if len(v.paths) > 4 {
+			path = "paths that no rule names"
+		}
+	}
+	return strings.TrimSpace(method + " " + path)
 }

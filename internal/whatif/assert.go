@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/meshctl/meshctl/internal/yamlerror"
 )
 
 // Suite is a file of assertions about a mesh:
@@ -92,7 +94,7 @@ func ParseSuite(file string, r io.Reader) (*Suite, error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	if err := d.Decode(&text); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", file, yamlerror.Text(err))
 	}
 	switch {
 	case len(text.Tests) == 0:
@@ -124,7 +126,7 @@ func parseTest(n *yaml.Node) (Test, error) {
 	d := yaml.NewDecoder(bytes.NewReader(raw))
 	d.KnownFields(true)
 	if err := d.Decode(&t); err != nil {
-		return Test{}, err
+		return Test{}, yamlerror.Text(err)
 	}
 	q := t.Request
 	out := Test{Name: t.Name, Line: n.Line, Expect: t.Expect, Request: Request{

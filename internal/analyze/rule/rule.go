@@ -38,6 +38,7 @@ import (
 	"go.yaml.in/yaml/v4/plugin/loaderlimits"
 
 	"github.com/meshctl/meshctl/internal/diag"
+	"github.com/meshctl/meshctl/internal/yamlerror"
 )
 
 // Limits of a file of rules, and of what rules may cost in CEL's units.
@@ -153,7 +154,7 @@ func strict(n *yaml.Node, w *written) error {
 	if err != nil {
 		return err
 	}
-	return loader.Load(w)
+	return yamlerror.Text(loader.Load(w))
 }
 
 func environment() (*cel.Env, error) {
