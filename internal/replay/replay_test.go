@@ -90,12 +90,16 @@ func TestVerdicts(t *testing.T) {
 		"token for POST only":     {policy("  rules:\n  - {to: [{operation: {methods: [GET]}}]}\n  - {to: [{operation: {methods: [POST]}}], from: [{source: {requestPrincipals: ['*']}}]}\n") + tokens, nil, "1 0 0 0 0 "},
 		"nothing verifies tokens": {policy("  rules: [{from: [{source: {requestPrincipals: ['*']}}]}]\n"), nil, "0 0 1 0 0 no rule of the ALLOW policies matches: default/p"},
 		"header needed":           {policy("  rules: [{when: [{key: 'request.headers[x-key]', values: [v]}]}]\n"), nil, "0 0 0 0 1 a policy looks at header x-key, which the log does not have"},
-		"bad token, still verified": {tokens, func(e *logline.Entry) { e.Details, e.Code = "jwt_authn_access_denied{Jwt_is_expired}", 401 },
-			"0 0 0 0 1 its token was refused before any policy was asked, and the log does not say whose it was"},
+		"bad token, still verified": {
+			tokens, func(e *logline.Entry) { e.Details, e.Code = "jwt_authn_access_denied{Jwt_is_expired}", 401 },
+			"0 0 0 0 1 its token was refused before any policy was asked, and the log does not say whose it was",
+		},
 		"bad token, not looked at": {"", func(e *logline.Entry) { e.Details, e.Code = "jwt_authn_access_denied{Jwt_is_expired}", 401 }, "0 0 0 1 0 no policy refuses it"},
 		"was denied":               {policy("  action: DENY\n  rules: [{}]\n"), func(e *logline.Entry) { e.Details, e.Code = "rbac_access_denied_matched_policy[x]", 403 }, "0 1 0 0 0 "},
-		"who called is not known": {policy("  rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/web]}}]}]\n"), func(e *logline.Entry) { e.Principal = "" },
-			"0 0 0 0 1 a policy asks who calls, and the log does not say it: no pod of the mesh has the client's address"},
+		"who called is not known": {
+			policy("  rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/web]}}]}]\n"), func(e *logline.Entry) { e.Principal = "" },
+			"0 0 0 0 1 a policy asks who calls, and the log does not say it: no pod of the mesh has the client's address",
+		},
 		"plain text":             {policy("  rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/web]}}]}]\n"), func(e *logline.Entry) { e.Principal, e.ServerName = "", "-" }, "0 0 1 0 0 no rule of the ALLOW policies matches: default/p"},
 		"recorded by the client": {policy("  action: DENY\n  rules: [{}]\n"), func(e *logline.Entry) { e.UpstreamCluster = "outbound|80||api.default.svc.cluster.local" }, "0 0 0 0 0 "},
 	} {

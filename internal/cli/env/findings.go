@@ -1,8 +1,8 @@
 package env
 
 import (
-	"fmt"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"

@@ -12,8 +12,13 @@ func TestSkewIsOfTheRevision(t *testing.T) {
 	v := versions{
 		ControlPlane: []component{{Revision: "canary", Version: "1.31.0"}, {Revision: "default", Version: "v1.28.2"}, {Revision: "default", Version: ""}},
 		DataPlane: []count{
-			{"canary", "1.27.9", 1}, {"canary", "1.29.0", 2}, {"canary", "1.31.4", 1},
-			{"default", "1.26.0", 1}, {"default", "1.28.0", 4}, {"default", "1.31.0", 1}, {"default", "abc1234", 1},
+			{"canary", "1.27.9", 1},
+			{"canary", "1.29.0", 2},
+			{"canary", "1.31.4", 1},
+			{"default", "1.26.0", 1},
+			{"default", "1.28.0", 4},
+			{"default", "1.31.0", 1},
+			{"default", "abc1234", 1},
 		},
 	}
 	got := skew(v.ControlPlane, v.DataPlane)

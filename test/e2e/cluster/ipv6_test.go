@@ -47,9 +47,15 @@ func TestIPv6(t *testing.T) {
 				name string
 				test func(*testing.T, *dual)
 			}{
-				{"calls", testCalls6}, {"names", testNames6}, {"routes", testRoutes6}, {"mTLS strict", testStrict6},
-				{"authorization", testAuthorization6}, {"egress", testEgress6}, {"exclusions", testExclusions6},
-				{"gateway", testGateway6}, {"switched off in a pod", testSwitchedOff},
+				{"calls", testCalls6},
+				{"names", testNames6},
+				{"routes", testRoutes6},
+				{"mTLS strict", testStrict6},
+				{"authorization", testAuthorization6},
+				{"egress", testEgress6},
+				{"exclusions", testExclusions6},
+				{"gateway", testGateway6},
+				{"switched off in a pod", testSwitchedOff},
 			} {
 				t.Run(step.name, func(t *testing.T) { step.test(t, d) })
 			}
@@ -135,9 +141,11 @@ func (d *dual) install(t *testing.T, flags ...string) {
 	var b strings.Builder
 	b.WriteString("apiVersion: v1\nkind: Namespace\nmetadata: {name: talk, labels: {istio-injection: enabled}}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: plain}\n")
 	for _, w := range []talker{
-		{name: "web-v1", app: "web", version: "v1", namespace: "talk"}, {name: "web-v2", app: "web", version: "v2", namespace: "talk"},
+		{name: "web-v1", app: "web", version: "v1", namespace: "talk"},
+		{name: "web-v2", app: "web", version: "v2", namespace: "talk"},
 		{name: "client", app: "client", version: "v1", namespace: "talk"},
-		{name: "plain", app: "plain", version: "v1", namespace: "plain"}, {name: "outside", app: "outside", version: "outside", namespace: "plain"},
+		{name: "plain", app: "plain", version: "v1", namespace: "plain"},
+		{name: "outside", app: "outside", version: "outside", namespace: "plain"},
 	} {
 		b.WriteString(w.manifest())
 	}
