@@ -61,7 +61,8 @@ func (c *cluster) load(t *testing.T) {
 		t.Fatalf("there are no images in %s (%v): run `make images`", c.bin, err)
 	}
 	c.run(t, "cluster", append([]string{"--name", c.name, "load"}, archives...)...)
-	c.node = c.kubectl(t, "get", "nodes", "-o", `jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}`)
+	// The first one, where the node has an address of each IP version.
+	c.node, _, _ = strings.Cut(c.kubectl(t, "get", "nodes", "-o", `jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}`), " ")
 }
 
 // stop takes the cluster down; the context of the test is over by then.
