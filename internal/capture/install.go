@@ -52,6 +52,43 @@ func lacksNftables(err error) bool {
 	return false
 }
 
+// Uninstall takes away what Install has put into force for c.
+func Uninstall(c Config) error {
+	err := Delete()
+	if err == nil || !lacksNftables(err) {
+		return err
+	}
+	if _, lookErr := exec.LookPath("iptables-restore"); lookErr != nil {
+		return nil //nolint:nilerr // nothing can have been put into force either
+	}
+	return unrestore(c)
+}
+
+// restorer is a program that reads RestoreText.
+type restorer struct {
+	family Family
+	name   string
+}
+
+func restorers() []restorer {
+	return []restorer{{IPv4, "iptables-restore"}, {IPv6, "ip6tables-restore"}}
+}
+
+// unrestore takes away the rules of both IP versions, whichever there are.
+func unrestore(c Config) error {
+	c.IPv6 = true
+	tables, err := Tables(c)
+	if err != nil {
+		return err
+	}
+	for _, p := range restorers() {
+		if text := CleanupText(tables, p.family); text != "" {
+			_ = feed(p.name, text) // fails when there are none
+		}
+	}
+	return nil
+}
+
 const restoreTimeout = 30 * time.Second
 
 // restore feeds the rules to iptables' own programs, after taking away those of an
@@ -61,16 +98,15 @@ func restore(c Config) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range []struct {
-		family  Family
-		program string
-	}{{IPv4, "iptables-restore"}, {IPv6, "ip6tables-restore"}} {
-		text := RestoreText(tables, f.family)
+	if err := unrestore(c); err != nil {
+		return err
+	}
+	for _, p := range restorers() {
+		text := RestoreText(tables, p.family)
 		if text == "" {
 			continue
 		}
-		_ = feed(f.program, CleanupText(tables, f.family)) // fails when there was no earlier run
-		if err := feed(f.program, text); err != nil {
+		if err := feed(p.name, text); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -148,76 +149,100 @@ func markConfig() capture.Config {
 func TestTCPInNamespace(t *testing.T) {
 	t.Parallel()
 	localtest.InNode(t, func(t *testing.T) {
-		here := func(fn func() error) {
-			if err := fn(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		serve(t, here, "node", "10.244.0.1:80")
-		serve(t, here, "node", "10.244.0.1:3306")
-		p := newPod(t, "10.244.1.1")
-		for name, addr := range map[string]string{
-			"out": ":15001", "in": ":15006", "health": ":15021", "app": ":8080", "local": "127.0.0.1:9090", "admin": "[::1]:9091",
-		} {
-			serve(t, p.in, name, addr)
-		}
-		c := markConfig()
-		c.IPv6 = true
-		c.ExcludeOutboundPorts = []uint16{3306}
-		c.ExcludeOutboundRanges = []netip.Prefix{prefix("10.9.0.0/16")}
-		p.in(func() error { return errors.Join(capture.Apply(c), capture.Apply(c)) })
+		tcpInNamespace(t, capture.Apply, func(capture.Config) error { return capture.Delete() })
+	})
+}
 
-		fromNode := func(addr string) string {
-			c, err := net.DialTimeout("tcp", addr, 5*time.Second)
-			if err != nil {
-				return err.Error()
-			}
-			defer c.Close()
-			b, _ := io.ReadAll(c)
-			return string(b)
+// The rules are the same where the kernel has no nftables. Whether programs of iptables
+// work in a namespace of an ordinary user depends on how they were built.
+func TestTCPByIptables(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"iptables-restore", "ip6tables-restore"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("there is no %s here", program)
 		}
-		steps := []struct{ name, got, want string }{
-			{"outgoing is redirected, also to nowhere", p.ask("10.96.7.7:1234", nil), "out 10.96.7.7:1234"},
-			{"outgoing to the node", p.ask("10.244.0.1:80", nil), "out 10.244.0.1:80"},
-			{"the sidecar's is not", p.ask("10.244.0.1:80", marked), "node none"},
-			{"excluded port", p.ask("10.244.0.1:3306", nil), "node none"},
-			{"localhost is untouched", p.ask("127.0.0.1:9090", nil), "local none"},
-			{"localhost is untouched for the sidecar", p.ask("127.0.0.1:9090", marked), "local none"},
-			{"own address is untouched for the workload", p.ask("10.244.1.1:8080", nil), "app none"},
-			{"a self-call through the sidecar goes to the inbound side", p.ask("10.244.1.1:8080", marked), "in 10.244.1.1:8080"},
-			{"incoming is redirected", fromNode("10.244.1.1:8080"), "in 10.244.1.1:8080"},
-			{"health is not", fromNode("10.244.1.1:15021"), "health none"},
-			{"IPv6 outgoing", p.ask("[fd00::99]:80", nil), "out [fd00::99]:80"},
-			{"IPv6 localhost", p.ask("[::1]:9091", nil), "admin none"},
-			{"IPv6 self-call", p.ask("[fd00::1]:8080", marked), "in [fd00::1]:8080"},
-		}
-		for _, s := range steps {
-			if s.got != s.want {
-				t.Errorf("%s: got %q, want %q", s.name, s.got, s.want)
-			}
-		}
+	}
+	localtest.InNode(t, func(t *testing.T) { tcpInNamespace(t, capture.Restore, capture.Unrestore) })
+}
 
-		// Changing replaces, deleting leaves nothing, both as often as one likes.
-		c.IPv6, c.ExcludeOutboundPorts = false, nil
-		p.in(func() error { return capture.Apply(c) })
-		if got := p.ask("10.244.0.1:3306", nil); got != "out 10.244.0.1:3306" {
-			t.Errorf("after the exclusion was taken away: %q", got)
+// tcpInNamespace puts rules into force by install, and takes them away by uninstall, and
+// sees where connections go.
+func tcpInNamespace(t *testing.T, install, uninstall func(capture.Config) error) {
+	t.Helper()
+	here := func(fn func() error) {
+		if err := fn(); err != nil {
+			t.Fatal(err)
 		}
-		p.in(func() error { return errors.Join(capture.Delete(), capture.Delete()) })
-		if got := p.ask("10.244.0.1:80", nil); got != "node none" {
-			t.Errorf("after delete: %q", got)
+	}
+	serve(t, here, "node", "10.244.0.1:80")
+	serve(t, here, "node", "10.244.0.1:3306")
+	p := newPod(t, "10.244.1.1")
+	for name, addr := range map[string]string{
+		"out": ":15001", "in": ":15006", "health": ":15021", "app": ":8080", "local": "127.0.0.1:9090", "admin": "[::1]:9091",
+	} {
+		serve(t, p.in, name, addr)
+	}
+	c := markConfig()
+	c.IPv6 = true
+	c.ExcludeOutboundPorts = []uint16{3306}
+	c.ExcludeOutboundRanges = []netip.Prefix{prefix("10.9.0.0/16")}
+	p.in(func() error { return errors.Join(install(c), install(c)) })
+
+	fromNode := func(addr string) string {
+		c, err := net.DialTimeout("tcp", addr, 5*time.Second)
+		if err != nil {
+			return err.Error()
 		}
-		p.in(func() error {
-			conn, err := nftables.New()
-			if err != nil {
-				return err
-			}
-			left, err := conn.ListTables()
-			if len(left) != 0 {
-				t.Errorf("tables left: %d", len(left))
-			}
+		defer c.Close()
+		b, _ := io.ReadAll(c)
+		return string(b)
+	}
+	steps := []struct{ name, got, want string }{
+		{"outgoing is redirected, also to nowhere", p.ask("10.96.7.7:1234", nil), "out 10.96.7.7:1234"},
+		{"outgoing to the node", p.ask("10.244.0.1:80", nil), "out 10.244.0.1:80"},
+		{"the sidecar's is not", p.ask("10.244.0.1:80", marked), "node none"},
+		{"excluded port", p.ask("10.244.0.1:3306", nil), "node none"},
+		{"localhost is untouched", p.ask("127.0.0.1:9090", nil), "local none"},
+		{"localhost is untouched for the sidecar", p.ask("127.0.0.1:9090", marked), "local none"},
+		{"own address is untouched for the workload", p.ask("10.244.1.1:8080", nil), "app none"},
+		{"a self-call through the sidecar goes to the inbound side", p.ask("10.244.1.1:8080", marked), "in 10.244.1.1:8080"},
+		{"incoming is redirected", fromNode("10.244.1.1:8080"), "in 10.244.1.1:8080"},
+		{"health is not", fromNode("10.244.1.1:15021"), "health none"},
+		{"IPv6 outgoing", p.ask("[fd00::99]:80", nil), "out [fd00::99]:80"},
+		{"IPv6 localhost", p.ask("[::1]:9091", nil), "admin none"},
+		{"IPv6 self-call", p.ask("[fd00::1]:8080", marked), "in [fd00::1]:8080"},
+	}
+	for _, s := range steps {
+		if s.got != s.want {
+			t.Errorf("%s: got %q, want %q", s.name, s.got, s.want)
+		}
+	}
+
+	// Changing replaces, deleting leaves nothing, both as often as one likes.
+	c.IPv6, c.ExcludeOutboundPorts = false, nil
+	p.in(func() error { return install(c) })
+	if got := p.ask("10.244.0.1:3306", nil); got != "out 10.244.0.1:3306" {
+		t.Errorf("after the exclusion was taken away: %q", got)
+	}
+	p.in(func() error { return errors.Join(uninstall(c), uninstall(c)) })
+	if got := p.ask("10.244.0.1:80", nil); got != "node none" {
+		t.Errorf("after delete: %q", got)
+	}
+	if got := p.ask("[fd00::99]:80", nil); got == "out [fd00::99]:80" {
+		t.Error("rules of IPv6 are left")
+	}
+	p.in(func() error {
+		conn, err := nftables.New()
+		if err != nil {
 			return err
-		})
+		}
+		left, err := conn.ListTables()
+		for _, table := range left {
+			if table.Name == "mesh-capture" { // iptables keeps its own, empty
+				t.Error("a table is left")
+			}
+		}
+		return err
 	})
 }
 

@@ -64,7 +64,7 @@ func (o *options) run(stdout io.Writer) error {
 		_, _ = fmt.Fprintln(stdout, "traffic is redirected")
 		return nil
 	case o.cleanup:
-		return capture.Delete()
+		return capture.Uninstall(o.config)
 	default:
 		how, err := capture.Install(o.config)
 		if err == nil {
