@@ -65,6 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	name := fs.String("name", "meshkube", "which `cluster`; several can run at a time")
 	pods := fs.String("pods", "", "with up: the `network` of the pods, "+kube.DefaultPods+" unless given; clusters that are connected need different ones")
+	family := fs.String("ip-family", string(kube.IPv4), "with up: which IP `versions` pods and Services have: ipv4, ipv6 or dual")
 	jobs := fs.String("p", "", "how many `jobs` the building may run at a time")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -81,6 +82,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "up":
 		if *pods != "" {
 			c.Pods = *pods
+		}
+		if c.Family, err = kube.ParseFamily(*family); err != nil {
+			return err
 		}
 		return up(ctx, c, *jobs, stdout, stderr)
 	case "down":

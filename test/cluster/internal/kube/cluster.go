@@ -30,14 +30,10 @@ import (
 // DefaultPods is the network of pods where none is asked for.
 const DefaultPods = "10.244.0.0/16"
 
-// Addresses inside of the cluster. They are the same for every cluster, since
-// each has a network of its own.
+// Names inside of the cluster.
 const (
-	nodeName     = "node1"
-	serviceRange = "10.96.0.0/16"
-	serviceOfAPI = "10.96.0.1"
-	serviceOfDNS = "10.96.0.10"
-	domain       = "cluster.local"
+	nodeName = "node1"
+	domain   = "cluster.local"
 )
 
 // Cluster is one on this machine.
@@ -46,6 +42,7 @@ type Cluster struct {
 	Folder   string
 	Programs string // the folder that programs.Builder returned
 	Pods     string // network of the pods; clusters that are connected need different ones
+	Family   Family
 	Log      io.Writer
 	link     int
 	booted   time.Time
@@ -55,6 +52,7 @@ type Cluster struct {
 type state struct {
 	Link     int       `json:"link"`
 	Pods     string    `json:"pods"`
+	Family   Family    `json:"family"`
 	Programs string    `json:"programs"`
 	Booted   time.Time `json:"booted"`
 }
@@ -64,7 +62,7 @@ func At(name string, log io.Writer) (*Cluster, error) {
 	if len(name) == 0 || len(name) > 10 || strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789-", r) }) {
 		return nil, fmt.Errorf("the name %q is not one to ten of a-z, 0-9 and -", name)
 	}
-	c := &Cluster{Name: name, Folder: filepath.Join("/tmp", name), Pods: DefaultPods, Log: log}
+	c := &Cluster{Name: name, Folder: filepath.Join("/tmp", name), Pods: DefaultPods, Family: IPv4, Log: log}
 	b, err := os.ReadFile(c.path("cluster.json"))
 	if errors.Is(err, os.ErrNotExist) {
 		return c, nil
@@ -80,6 +78,9 @@ func At(name string, log io.Writer) (*Cluster, error) {
 	if s.Pods != "" {
 		c.Pods = s.Pods
 	}
+	if s.Family != "" {
+		c.Family = s.Family
+	}
 	return c, nil
 }
 
@@ -91,7 +92,7 @@ func (c *Cluster) path(elem ...string) string {
 }
 
 func (c *Cluster) node() node.Node {
-	return node.Node{Name: c.Name, Folder: c.Folder, Link: c.link}
+	return node.Node{Name: c.Name, Folder: c.Folder, Link: c.link, IPv6: c.Family != IPv4}
 }
 
 func (c *Cluster) say(format string, args ...any) { fmt.Fprintf(c.Log, format+"\n", args...) }
@@ -120,7 +121,7 @@ func (c *Cluster) Up(ctx context.Context) error {
 
 // remember stores what At reads.
 func (c *Cluster) remember() error {
-	b, err := json.MarshalIndent(state{Link: c.link, Pods: c.Pods, Programs: c.Programs, Booted: c.booted}, "", "  ")
+	b, err := json.MarshalIndent(state{Link: c.link, Pods: c.Pods, Family: c.Family, Programs: c.Programs, Booted: c.booted}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -145,6 +146,9 @@ func (c *Cluster) Reboot(ctx context.Context) error {
 func (c *Cluster) Connect(ctx context.Context, other *Cluster) error {
 	if c.link == 0 || other.link == 0 {
 		return fmt.Errorf("one of the clusters %s and %s is not up", c.Name, other.Name)
+	}
+	if c.Family == IPv6 || other.Family == IPv6 {
+		return fmt.Errorf("one of the clusters %s and %s has IPv6 alone: clusters are connected by IPv4", c.Name, other.Name)
 	}
 	return c.node().Connect(ctx, other.node(), c.Pods, other.Pods)
 }
@@ -184,7 +188,7 @@ func (c *Cluster) Status(ctx context.Context) error {
 	if err := c.ready(ctx); err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
-	c.say("%s is ready at %s, %d processes, KUBECONFIG=%s", c.Name, c.node().Address(), len(pids), c.Kubeconfig())
+	c.say("%s is ready at %s, %d processes, KUBECONFIG=%s", c.Name, c.address(), len(pids), c.Kubeconfig())
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/template"
 
 	"github.com/meshctl/meshctl/test/cluster/internal/pki"
@@ -18,24 +19,32 @@ var files embed.FS
 
 // values are what the files of this folder have in them.
 type values struct {
-	Folder, Name, Node, Address, CNI, PodNetwork, DNS, Domain, Pause, CoreDNS string
+	Folder, Name, Node, Address, Any, CNI, DNS, Domain, Pause, CoreDNS string
+	PodNetworks, DefaultRoutes                                         []string
 }
 
-func (c *Cluster) values() values {
+func (c *Cluster) values() (values, error) {
+	pods, err := c.podNetworks()
 	return values{
-		Folder: c.Folder, Name: c.Name, Node: nodeName, Address: c.node().Address().String(),
-		CNI: programs.CNI, PodNetwork: c.Pods, DNS: serviceOfDNS, Domain: domain,
+		Folder: c.Folder, Name: c.Name, Node: nodeName, Address: c.address().String(), Any: of(c.Family, "0.0.0.0", "::")[0],
+		CNI: programs.CNI, DNS: c.serviceOfDNS().String(), Domain: domain,
+		PodNetworks: pods, DefaultRoutes: of(c.Family, "0.0.0.0/0", "::/0"),
 		Pause: pauseImage, CoreDNS: corednsImage,
-	}
+	}, err
 }
 
 func (c *Cluster) render(name string) ([]byte, error) {
-	t, err := template.ParseFS(files, "files/"+name)
+	join := template.FuncMap{"join": strings.Join}
+	t, err := template.New(name).Funcs(join).ParseFS(files, "files/"+name)
+	if err != nil {
+		return nil, err
+	}
+	values, err := c.values()
 	if err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
-	if err := t.Option("missingkey=error").Execute(&out, c.values()); err != nil {
+	if err := t.Option("missingkey=error").Execute(&out, values); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), nil
@@ -80,13 +89,13 @@ func (c *Cluster) writeCertificates() error {
 	if err != nil {
 		return err
 	}
-	address := c.node().Address().String()
+	address := c.address().String()
 	for _, i := range []struct {
 		name, user    string
 		groups, hosts []string
 	}{
 		{"apiserver", "kube-apiserver", nil, []string{
-			address, serviceOfAPI, "127.0.0.1", "localhost",
+			address, c.serviceOfAPI().String(), "127.0.0.1", "localhost",
 			"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + domain,
 		}},
 		{"apiserver-kubelet", "kube-apiserver-kubelet", []string{"system:masters"}, nil},
@@ -121,7 +130,7 @@ kind: Config
 clusters:
   - name: %[1]s
     cluster:
-      server: https://%[2]s:6443
+      server: %[2]s
       certificate-authority-data: %[3]s
 users:
   - name: %[4]s
@@ -143,6 +152,6 @@ func (c *Cluster) writeKubeconfig(user, to string) error {
 		}
 		parts[i] = base64.StdEncoding.EncodeToString(b)
 	}
-	text := fmt.Sprintf(kubeconfig, c.Name, c.node().Address(), parts[0], user, parts[1], parts[2])
+	text := fmt.Sprintf(kubeconfig, c.Name, c.server(), parts[0], user, parts[1], parts[2])
 	return os.WriteFile(c.path(to), []byte(text), 0o600)
 }

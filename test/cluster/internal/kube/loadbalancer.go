@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -31,8 +33,11 @@ func (c *Cluster) ServeLoadBalancers(ctx context.Context) error {
 // service is what matters of one.
 type service struct {
 	Metadata struct{ Name, Namespace string }
-	Spec     struct{ Type string }
-	Status   struct {
+	Spec     struct {
+		Type       string
+		IPFamilies []string
+	}
+	Status struct {
 		LoadBalancer struct{ Ingress []struct{ IP string } }
 	}
 }
@@ -50,20 +55,43 @@ func (c *Cluster) giveAddresses(ctx context.Context) error {
 		}
 	}
 	for _, s := range services.Items {
-		if s.Spec.Type != "LoadBalancer" || len(s.Status.LoadBalancer.Ingress) > 0 {
+		if s.Spec.Type != "LoadBalancer" {
 			continue
 		}
-		ip, err := freeAddress(c.node().LoadBalancers(), taken)
-		if err != nil {
+		var ips []string
+		for _, i := range s.Status.LoadBalancer.Ingress {
+			ips = append(ips, i.IP)
+		}
+		had := len(ips)
+		for _, from := range c.loadBalancers() {
+			within := func(ip string) bool { a, err := netip.ParseAddr(ip); return err == nil && from.Contains(a) }
+			if !s.has(from.Addr()) || slices.ContainsFunc(ips, within) {
+				continue
+			}
+			ip, err := freeAddress(from, taken)
+			if err != nil {
+				return err
+			}
+			taken[ip] = true
+			ips = append(ips, ip)
+		}
+		if len(ips) == had {
+			continue
+		}
+		if err := c.setAddresses(ctx, s, ips); err != nil {
 			return err
 		}
-		taken[ip] = true
-		if err := c.setAddress(ctx, s, ip); err != nil {
-			return err
-		}
-		c.say("%s/%s is at %s", s.Metadata.Namespace, s.Metadata.Name, ip)
+		c.say("%s/%s is at %s", s.Metadata.Namespace, s.Metadata.Name, strings.Join(ips, " and "))
 	}
 	return nil
+}
+
+// has tells whether the service has addresses of the IP version.
+func (s service) has(a netip.Addr) bool {
+	if a.Is6() {
+		return slices.Contains(s.Spec.IPFamilies, "IPv6")
+	}
+	return slices.Contains(s.Spec.IPFamilies, "IPv4")
 }
 
 func freeAddress(from netip.Prefix, taken map[string]bool) (string, error) {
@@ -75,10 +103,12 @@ func freeAddress(from netip.Prefix, taken map[string]bool) (string, error) {
 	return "", fmt.Errorf("all addresses of %s are given away", from)
 }
 
-func (c *Cluster) setAddress(ctx context.Context, s service, ip string) error {
-	patch, err := json.Marshal(map[string]any{"status": map[string]any{
-		"loadBalancer": map[string]any{"ingress": []map[string]string{{"ip": ip, "ipMode": "VIP"}}},
-	}})
+func (c *Cluster) setAddresses(ctx context.Context, s service, ips []string) error {
+	ingress := make([]map[string]string, len(ips))
+	for i, ip := range ips {
+		ingress[i] = map[string]string{"ip": ip, "ipMode": "VIP"}
+	}
+	patch, err := json.Marshal(map[string]any{"status": map[string]any{"loadBalancer": map[string]any{"ingress": ingress}}})
 	if err != nil {
 		return err
 	}

@@ -75,8 +75,8 @@ func (c *Cluster) startControlPlane() error {
 		"--listen-peer-urls=http://127.0.0.1:2380")
 	return errors.Join(err, c.start("kube-apiserver",
 		"--etcd-servers=http://127.0.0.1:2379",
-		"--advertise-address="+c.node().Address().String(),
-		"--service-cluster-ip-range="+serviceRange,
+		"--advertise-address="+c.address().String(),
+		"--service-cluster-ip-range="+join(c.serviceRanges()),
 		"--allow-privileged",
 		"--authorization-mode=Node,RBAC",
 		"--enable-admission-plugins=NodeRestriction",
@@ -120,7 +120,7 @@ func (c *Cluster) startControllers() error {
 func (c *Cluster) startNode() error {
 	return errors.Join(
 		c.start("kubelet", "--config="+c.path("conf", "kubelet.yaml"), "--kubeconfig="+c.path("conf", "kubelet.kubeconfig"),
-			"--hostname-override="+nodeName, "--node-ip="+c.node().Address().String()),
+			"--hostname-override="+nodeName, "--node-ip="+join(c.addresses())),
 		c.start("kube-proxy", "--config="+c.path("conf", "kube-proxy.yaml")),
 	)
 }
@@ -219,7 +219,7 @@ func (c *Cluster) request(ctx context.Context, method, path string, body io.Read
 	roots.AppendCertsFromPEM(ca)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}}
 	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, method, "https://"+c.node().Address().String()+":6443"+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, c.server()+path, body)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,6 +26,7 @@ type Node struct {
 	Name   string // of the namespace and the cgroups; at most 12 characters
 	Folder string // for everything on disk; removed at the end
 	Link   int    // which subnet joins it to the host
+	IPv6   bool   // the link has IPv6 as well
 }
 
 // Address is the node's on its link, HostAddress the other end's.
@@ -36,6 +38,24 @@ func (n Node) HostAddress() netip.Addr { return netip.AddrFrom4([4]byte{10, 201,
 // LoadBalancers are the addresses that the host reaches through the node.
 func (n Node) LoadBalancers() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 202, byte(n.Link), 0}), 24)
+}
+
+// Address6 is the node's IPv6 address on its link.
+func (n Node) Address6() netip.Addr { return local6(201, byte(n.Link), 2) }
+
+// HostAddress6 is the IPv6 address of the host's end.
+func (n Node) HostAddress6() netip.Addr { return local6(201, byte(n.Link), 1) }
+
+// LoadBalancers6 is LoadBalancers for IPv6.
+func (n Node) LoadBalancers6() netip.Prefix {
+	return netip.PrefixFrom(local6(202, byte(n.Link), 0), 112)
+}
+
+// local6 is a unique local address (RFC 4193) whose last bytes read as the IPv4
+// address 10.a.b.c would: fd01::a:b:c.
+func local6(a, b, c byte) netip.Addr {
+	hex := func(n byte) string { return strconv.Itoa(int(n)) }
+	return netip.MustParseAddr("fd01::" + hex(a) + ":" + hex(b) + ":" + hex(c))
 }
 
 // FreeLink finds a subnet that no interface of this machine has.
@@ -55,7 +75,7 @@ func FreeLink(ctx context.Context) (int, error) {
 // Make creates namespaces, link and cgroups. The folder is the caller's.
 func (n Node) Make(ctx context.Context) error {
 	host, inside := "veth-"+n.Name, "eth0"
-	for _, c := range []string{
+	commands := []string{
 		"ip netns add " + n.Name,
 		"ip link add " + host + " type veth peer name " + inside + " netns " + n.Name,
 		"ip addr add " + n.HostAddress().String() + "/30 dev " + host,
@@ -65,7 +85,16 @@ func (n Node) Make(ctx context.Context) error {
 		"ip -n " + n.Name + " link set " + inside + " up",
 		"ip -n " + n.Name + " link set lo up",
 		"ip -n " + n.Name + " route add default via " + n.HostAddress().String(),
-	} {
+	}
+	if n.IPv6 {
+		// Nobody else is on the link, so there is no duplicate to look for.
+		commands = append(commands,
+			"ip addr add "+n.HostAddress6().String()+"/112 dev "+host+" nodad",
+			"ip -n "+n.Name+" addr add "+n.Address6().String()+"/112 dev "+inside+" nodad",
+			"ip route add "+n.LoadBalancers6().String()+" via "+n.Address6().String(),
+			"ip -n "+n.Name+" route add default via "+n.HostAddress6().String())
+	}
+	for _, c := range commands {
 		if err := run(ctx, strings.Fields(c)...); err != nil {
 			return err
 		}
