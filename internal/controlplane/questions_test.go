@@ -117,7 +117,7 @@ func TestQuestionsOverXDS(t *testing.T) {
 }
 
 // pageOf asks for a debug page, which has to hold what is given.
-func pageOf(t *testing.T, p *plane, path string, want ...string) string {
+func pageOf(t *testing.T, p *plane, path string, want ...string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	p.cp.Debug().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
@@ -130,5 +130,4 @@ func pageOf(t *testing.T, p *plane, path string, want ...string) string {
 			t.Errorf("%s has no %s:\n%s", path, s, body)
 		}
 	}
-	return body
 }

@@ -2,6 +2,7 @@ package install
 
 import (
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -17,9 +18,7 @@ func TestInjectorsAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	object := func(kind, name string, more map[string]any) Object {
 		o := map[string]any{"kind": kind, "metadata": map[string]any{"name": name, "namespace": "istio-system"}}
-		for k, v := range more {
-			o[k] = v
-		}
+		maps.Copy(o, more)
 		return Object{Unstructured: &unstructured.Unstructured{Object: o}}
 	}
 	values := object("ConfigMap", "istio-sidecar-injector-canary", map[string]any{"data": map[string]any{"values": `{"new":1}`}})

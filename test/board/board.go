@@ -32,7 +32,7 @@ func Read(file string) ([]Query, error) {
 		return nil, fmt.Errorf("read the boards: %w", err)
 	}
 	var out []Query
-	for _, document := range strings.Split(string(text), "\n---\n") {
+	for document := range strings.SplitSeq(string(text), "\n---\n") {
 		var object struct {
 			Kind string
 			Data map[string]string
@@ -103,7 +103,7 @@ func needs(expr string) map[string][]string {
 		if rest == "(" || slices.Contains([]string{"sum", "count", "or", "and", "unless"}, name) {
 			continue // functions, and operators between vectors
 		}
-		labels := append(out[name], groups...)
+		labels := slices.Concat(out[name], groups)
 		for _, m := range matcher.FindAllStringSubmatch(rest, -1) {
 			labels = append(labels, m[1])
 		}

@@ -160,7 +160,7 @@ func (d *dual) install(t *testing.T, flags ...string) {
 	}
 	d.ended(t, "talk")
 	for name, pod := range d.injected(t) {
-		if pod != strings.Join([]string{fmt.Sprint(slices.Contains(flags, envoyFlag)), fmt.Sprint(slices.Contains(flags, agentFlag))}, " ") {
+		if pod != strings.Join([]string{strconv.FormatBool(slices.Contains(flags, envoyFlag)), strconv.FormatBool(slices.Contains(flags, agentFlag))}, " ") {
 			t.Errorf("%s was injected by other values than %v (stock Envoy, node agent: %s)", name, flags, pod)
 		}
 	}
@@ -179,7 +179,7 @@ func (d *dual) injected(t *testing.T) map[string]string {
 	out := map[string]string{}
 	for l := range strings.Lines(d.kubectl(t, "get", "pods", "-n", "talk", "-o", `jsonpath={range .items[*]}{.metadata.name} {.spec.initContainers[*].name} {.spec.initContainers[*].image}{"\n"}{end}`)) {
 		name, rest, _ := strings.Cut(l, " ")
-		out[name] = fmt.Sprint(strings.Contains(rest, "/meshproxy-envoy:")) + " " + fmt.Sprint(strings.Contains(rest, "istio-validation"))
+		out[name] = strconv.FormatBool(strings.Contains(rest, "/meshproxy-envoy:")) + " " + strconv.FormatBool(strings.Contains(rest, "istio-validation"))
 	}
 	return out
 }
@@ -217,7 +217,7 @@ func (d *dual) addresses(t *testing.T, namespace, service string) []string {
 // podAddress is the IPv6 address of a pod of an app.
 func (d *dual) podAddress(t *testing.T, namespace, app string) string {
 	t.Helper()
-	for _, a := range strings.Fields(d.kubectl(t, "get", "pods", "-n", namespace, "-l", "app="+app, "-o", "jsonpath={.items[0].status.podIPs[*].ip}")) {
+	for a := range strings.FieldsSeq(d.kubectl(t, "get", "pods", "-n", namespace, "-l", "app="+app, "-o", "jsonpath={.items[0].status.podIPs[*].ip}")) {
 		if strings.Contains(a, ":") {
 			return a
 		}
@@ -389,7 +389,7 @@ spec: {hosts: ["*"], gateways: [talk], http: [{route: [{destination: {host: web6
 	var at string
 	eventually(t, "an IPv6 address of the gateway", func() error {
 		all := d.kubectl(t, "get", "service", "-n", "istio-system", "istio-ingressgateway", "-o", "jsonpath={.status.loadBalancer.ingress[*].ip}")
-		for _, a := range strings.Fields(all) {
+		for a := range strings.FieldsSeq(all) {
 			if strings.Contains(a, ":") {
 				at = a
 				return nil

@@ -23,6 +23,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -99,7 +100,7 @@ func get(url string, n int, only string) error {
 		outcomes[once(client, url)]++
 	}
 	for _, o := range slices.Sorted(maps.Keys(outcomes)) {
-		fmt.Println(outcomes[o], o)
+		fmt.Fprintln(os.Stdout, outcomes[o], o)
 	}
 	return nil
 }
@@ -119,7 +120,7 @@ func once(client *http.Client, url string) string {
 		return "broken"
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Sprint(resp.StatusCode)
+		return strconv.Itoa(resp.StatusCode)
 	}
 	return fmt.Sprint(resp.StatusCode, " ", strings.TrimSpace(string(body)))
 }
@@ -127,7 +128,7 @@ func once(client *http.Client, url string) string {
 func line(address, only string) error {
 	c, err := dialer(only)(context.Background(), "", address)
 	if err != nil {
-		fmt.Println("refused")
+		fmt.Fprintln(os.Stdout, "refused")
 		return nil
 	}
 	defer c.Close()
@@ -138,7 +139,7 @@ func line(address, only string) error {
 	if err != nil {
 		text = "refused\n"
 	}
-	fmt.Print(text)
+	fmt.Fprint(os.Stdout, text)
 	return nil
 }
 
@@ -151,7 +152,7 @@ func lookup(host string) error {
 			return err
 		}
 		for _, a := range all {
-			fmt.Println(a.Unmap())
+			fmt.Fprintln(os.Stdout, a.Unmap())
 		}
 	}
 	return nil
