@@ -71,7 +71,7 @@ func (cp *ControlPlane) Debug() http.Handler {
 	get("/debug/diagnosticz", func(*http.Request) (any, error) { return append([]diag.Diagnostic{}, cp.Diagnostics()...), nil })
 	get("/debug/mesh", func(*http.Request) (any, error) { return cp.meshConfig() })
 	get("/debug/clusterz", func(*http.Request) (any, error) { return cp.clusterStatuses(), nil })
-	get("/debug/adsz", func(*http.Request) (any, error) { return cp.clients(), nil })
+	get("/debug/adsz", func(*http.Request) (any, error) { return cp.watchers(), nil })
 	get("/debug/edsz", func(r *http.Request) (any, error) { return cp.endpointsOf(r.URL.Query().Get("proxyID")) })
 	get("/debug/instancesz", func(*http.Request) (any, error) { return shown(cp.mesh.Workloads.List()), nil })
 	get("/debug/authorizationz", func(*http.Request) (any, error) { return shown(cp.mesh.Authz.List()), nil })
@@ -112,58 +112,58 @@ func (cp *ControlPlane) meshConfig() (any, error) {
 	return json.RawMessage(b), err
 }
 
-// connections are the connected proxies in Istio's short form.
-func (cp *ControlPlane) connections() any {
-	type client struct {
-		ID        string    `json:"connectionId"`
-		Connected time.Time `json:"connectedAt"`
-		Address   string    `json:"address"`
-	}
+// client is a connected proxy in Istio's short form.
+type client struct {
+	ID        string    `json:"connectionId"`
+	Connected time.Time `json:"connectedAt"`
+	Address   string    `json:"address"`
+}
+
+// watcher is one with the resources that it watches.
+type watcher struct {
+	client
+	Watches map[string][]string `json:"watches"` // the names asked for, by type; none are all
+}
+
+// clients are the connected proxies, each as show has it.
+func clients[T any](cp *ControlPlane, show func(client, xdsserve.Session) T) any {
 	out := struct {
-		Total   int      `json:"totalClients"`
-		Clients []client `json:"clients"`
-	}{Clients: []client{}}
+		Total   int `json:"totalClients"`
+		Clients []T `json:"clients"`
+	}{Clients: []T{}}
 	for _, s := range cp.server.Ledger().Sessions() {
-		out.Clients = append(out.Clients, client{fmt.Sprintf("%s-%d", mesh.ProxyName(s.Node), s.ID), s.Connected, s.Peer})
+		out.Clients = append(out.Clients, show(client{fmt.Sprintf("%s-%d", mesh.ProxyName(s.Node), s.ID), s.Connected, s.Peer}, s))
 	}
 	out.Total = len(out.Clients)
 	return out
 }
 
-// shown is a list as JSON has it: empty, and not null.
-func shown[T any](list []T) []T { return append([]T{}, list...) }
+// connections are the connected proxies.
+func (cp *ControlPlane) connections() any {
+	return clients(cp, func(c client, _ xdsserve.Session) client { return c })
+}
 
-// clients are the connected proxies with the resources that each watches, in the form of
-// Istio's /debug/adsz.
-func (cp *ControlPlane) clients() any {
-	type client struct {
-		ID        string              `json:"connectionId"`
-		Connected time.Time           `json:"connectedAt"`
-		Address   string              `json:"address"`
-		Watches   map[string][]string `json:"watches"` // the names asked for, by type; none are all
-	}
-	out := struct {
-		Total   int      `json:"totalClients"`
-		Clients []client `json:"clients"`
-	}{Clients: []client{}}
-	for _, s := range cp.server.Ledger().Sessions() {
-		proxy := mesh.ProxyName(s.Node)
-		c := client{fmt.Sprintf("%s-%d", proxy, s.ID), s.Connected, s.Peer, map[string][]string{}}
+// watchers are the connected proxies and what they watch, in the form of Istio's
+// /debug/adsz.
+func (cp *ControlPlane) watchers() any {
+	return clients(cp, func(c client, s xdsserve.Session) watcher {
+		w := watcher{c, map[string][]string{}}
 		for _, t := range s.Types {
 			names := []string{}
-			if set, err := cp.Resources(proxy, t.TypeURL); err == nil && !t.Wildcard {
+			if set, err := cp.Resources(mesh.ProxyName(s.Node), t.TypeURL); err == nil && !t.Wildcard {
 				for r := range set.All() {
 					names = append(names, r.Name())
 				}
 				slices.Sort(names)
 			}
-			c.Watches[t.TypeURL] = names
+			w.Watches[t.TypeURL] = names
 		}
-		out.Clients = append(out.Clients, c)
-	}
-	out.Total = len(out.Clients)
-	return out
+		return w
+	})
 }
+
+// shown is a list as JSON has it: empty, and not null.
+func shown[T any](list []T) []T { return append([]T{}, list...) }
 
 // endpointsOf are the endpoints that a proxy is sent, in Envoy's JSON.
 func (cp *ControlPlane) endpointsOf(id string) (any, error) {
