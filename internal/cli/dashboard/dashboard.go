@@ -17,7 +17,6 @@ import (
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/cli/stdio"
-	"github.com/meshctl/meshctl/internal/local/api"
 )
 
 // Options of the command.
@@ -122,9 +121,9 @@ func (o *Options) forProxy() *cobra.Command {
 			if (len(args) == 1) == (o.Selector != "") {
 				return exit.Usagef("say whose proxy: one POD, or labels with -l").Try("meshctl get pods -o wide")
 			}
-			selector, err := labels.Parse(o.Selector)
+			selector, err := env.ParseSelector(o.Selector)
 			if err != nil {
-				return exit.Usagef("selector %q is not understood", o.Selector).Because(err)
+				return err
 			}
 			m, err := o.Env.Mesh(cmd.Context())
 			if err != nil {
@@ -149,15 +148,9 @@ func (o *Options) forProxy() *cobra.Command {
 
 // labelled is the way to a pod with a proxy that has the labels.
 func (o *Options) labelled(ctx context.Context, m *env.Mesh, selector labels.Selector) (way, error) {
-	pods, err := m.PodsIn(ctx, o.Env.Settings.Namespace)
+	pods, err := m.ProxiesLabelled(ctx, o.Env.Settings.Namespace, selector)
 	if err != nil {
 		return way{}, err
-	}
-	pods = slices.DeleteFunc(pods, func(p api.Pod) bool {
-		return p.Proxy == "none" || p.Phase != "Running" || !selector.Matches(labels.Set(p.Labels))
-	})
-	if len(pods) == 0 {
-		return way{}, exit.Failuref("no running pod with a proxy has the labels %s", selector).Try("meshctl get pods -A -l %s", selector)
 	}
 	return toPod(m, pods[max(0, slices.IndexFunc(pods, usable))], o.AdminPort), nil
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
+
 	"github.com/meshctl/meshctl/internal/cli/exit"
 	"github.com/meshctl/meshctl/internal/clustermesh"
 	"github.com/meshctl/meshctl/internal/controlplane/xdsserve"
@@ -223,5 +225,30 @@ func (m *Mesh) PodsIn(ctx context.Context, namespace string) ([]api.Pod, error) 
 	slices.SortFunc(pods, func(a, b api.Pod) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
+	return pods, nil
+}
+
+// ParseSelector reads labels as -l has them.
+func ParseSelector(text string) (labels.Selector, error) {
+	selector, err := labels.Parse(text)
+	if err != nil {
+		return nil, exit.Usagef("selector %q is not understood", text).Because(err)
+	}
+	return selector, nil
+}
+
+// ProxiesLabelled lists the running pods of PodsIn that have a proxy and the labels. None
+// is an error.
+func (m *Mesh) ProxiesLabelled(ctx context.Context, namespace string, selector labels.Selector) ([]api.Pod, error) {
+	pods, err := m.PodsIn(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
+	pods = slices.DeleteFunc(pods, func(p api.Pod) bool {
+		return p.Proxy == "none" || p.Phase != "Running" || !selector.Matches(labels.Set(p.Labels))
+	})
+	if len(pods) == 0 {
+		return nil, exit.Failuref("no running pod with a proxy has the labels %s", selector).Try("meshctl get pods -A -l %s", selector)
+	}
 	return pods, nil
 }

@@ -5,9 +5,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"slices"
-
-	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/meshctl/meshctl/internal/cli/env"
 	"github.com/meshctl/meshctl/internal/cli/exit"
@@ -113,21 +110,11 @@ func (t *Target) pods(ctx context.Context, m *env.Mesh) ([]api.Pod, error) {
 		}
 		return out, nil
 	}
-	selector, err := labels.Parse(t.Selector)
-	if err != nil {
-		return nil, exit.Usagef("selector %q is not understood", t.Selector).Because(err)
-	}
-	pods, err := m.PodsIn(ctx, t.Env.Settings.Namespace)
+	selector, err := env.ParseSelector(t.Selector)
 	if err != nil {
 		return nil, err
 	}
-	pods = slices.DeleteFunc(pods, func(p api.Pod) bool {
-		return p.Proxy == "none" || p.Phase != "Running" || !selector.Matches(labels.Set(p.Labels))
-	})
-	if len(pods) == 0 {
-		return nil, exit.Failuref("no running pod with a proxy has the labels %s", t.Selector).Try("meshctl get pods -A -l %s", t.Selector)
-	}
-	return pods, nil
+	return m.ProxiesLabelled(ctx, t.Env.Settings.Namespace, selector)
 }
 
 // call asks the admin interface.
